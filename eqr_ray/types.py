@@ -288,3 +288,7 @@ class Verdict:
     stop: StopReason
     ballot: tuple[Vote, ...]
     """Every distinct answer, best first; what the oracle and the other selection rules are scored from."""
+
+
+class InputError(ValueError):
+    """The user's input cannot be used; the message is one sentence that names file, line, value and remedy. Exit code 2."""
