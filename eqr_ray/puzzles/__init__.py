@@ -1,0 +1,1 @@
+"""Puzzles: rules, notation, files, exact solver, generator."""
