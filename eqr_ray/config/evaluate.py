@@ -1,0 +1,148 @@
+"""What an evaluation is asked to do.
+
+Invariants, asserted in tests/unit/test_config.py: D = 0, B = 0 or an NFE above D * B is refused with the rule and the value; two
+configurations that would give different verdicts have a first difference, two that differ in where and how fast they run have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from eqr_ray.config.reading import Config, load_into, read_mapping
+from eqr_ray.types import InputError
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"a number is needed here, got {value}; write a number such as 1")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Fraction = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class PolicyConfig(Config):
+    """Which policy spends the budget, and how much one puzzle may be given."""
+
+    name: Text = Field("adaptive", description="a policy's name, or a YAML file that holds these keys")
+    depth: Count | None = Field(
+        None, description="D, iterations of one trajectory; leave it out for the policy's default"
+    )
+    breadth: Count | None = Field(
+        None, description="B, trajectories of one puzzle; leave it out for the policy's default"
+    )
+    nfe: Count | None = Field(None, description="the iterations of one puzzle, at most D * B; leave it out for D * B")
+    params: dict[str, bool | int | float | str | None] = Field(
+        default_factory=dict, description="the policy's own parameters, checked by the policy"
+    )
+
+    @model_validator(mode="after")
+    def _nfe_fits(self) -> PolicyConfig:
+        if self.nfe is not None and self.depth is not None and self.breadth is not None:
+            most = self.depth * self.breadth
+            if self.nfe > most:
+                raise ValueError(
+                    f"nfe must be in [1, depth * breadth = {most}], got nfe={self.nfe}; lower it or leave it out"
+                )
+        return self
+
+
+class EvaluateConfig(Config):
+    """One evaluation: puzzles in, verdicts, summary and report out. Relative paths start at the working folder."""
+
+    puzzles: Text = Field(description="a puzzle file or a folder of them (CSV, text, Parquet), local or s3://")
+    out: Text = Field(description="the folder that the results go to")
+    checkpoint: Text | None = Field(
+        None, description="a bundled name, a path or a URI; left out, it follows from the task"
+    )
+    task: Text | None = Field(None, description="a task such as sudoku9; left out, it follows from the puzzles")
+    policy: PolicyConfig = Field(default_factory=PolicyConfig, description="the policy and its budget")
+    seed: Annotated[int, BeforeValidator(_no_bool)] = Field(
+        0, ge=0, lt=2**63, description="the run's seed, a whole number from 0 up"
+    )
+    limit: Count | None = Field(None, description="how many puzzles to take from the front; left out, all of them")
+    resume: bool = Field(False, description="true to go on with an interrupted run in the same folder")
+
+    address: Text = Field("local", description="local for a Ray of its own, auto or host:port to join a cluster")
+    replicas: Count | None = Field(None, description="engine replicas; left out, one a core, or one a GPU share")
+    threads: Count | None = Field(None, description="CPU threads of a replica; left out, cores / replicas")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="where the network runs; auto takes what is there"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="the arithmetic; bfloat16 is faster on a GPU and moves accuracy a little"
+    )
+    gpus_per_replica: Fraction = Field(
+        1.0, description="the share of a GPU that a replica takes, in (0, 1]; unused on a CPU"
+    )
+    slots: Count | None = Field(
+        None,
+        description="rows of a replica's batch: more are faster on a GPU and slower to start; left out, the device's default",
+    )
+    slices_in_flight: Count = Field(
+        2, description="slices ordered ahead of each replica: 1 leaves it waiting, above 2 slices run half filled"
+    )
+    slice_timeout_s: Seconds = Field(
+        300.0,
+        description="how long a slice may take before its replica is taken for lost and its work is given to another",
+    )
+    start_timeout_s: Seconds = Field(180.0, description="how long to wait for the first replica before giving up")
+    max_slice_tries: Count = Field(
+        5, description="how often a slice may be lost before the run fails instead of killing one replica after another"
+    )
+
+
+_VERDICT_KEYS = ("puzzles", "task", "checkpoint", "policy", "seed", "dtype", "slots")
+"""What a verdict can depend on; the rest says where, how long and how fast."""
+
+
+def load_config(
+    path: str | Path | None, overrides: Sequence[str] = (), options: Mapping[str, object] | None = None
+) -> EvaluateConfig:
+    """Return the evaluation that a YAML file, `key.sub=value` overrides and explicit options (dotted key -> value) ask for.
+
+    Explicit options win over overrides, which win over the file. `policy` may name a YAML file with the keys of `PolicyConfig`; what
+    is given beside it wins over that file. Raises InputError, one sentence.
+    """
+    config = load_into(EvaluateConfig, path, overrides, options)
+    if not config.policy.name.endswith((".yaml", ".yml", ".json")):
+        return config
+    policy = load_policy(config.policy)
+    return config.model_copy(update={"policy": policy})
+
+
+def load_policy(given: PolicyConfig) -> PolicyConfig:
+    """Return the policy of the file that `given.name` points to, with the other given keys put over it."""
+    filed = read_mapping(given.name)
+    if "name" not in filed:
+        raise InputError(
+            f"{given.name}: a policy file must give `name`, got {sorted(filed)}; add a line such as `name: adaptive`"
+        )
+    over = given.model_dump(exclude_unset=True, exclude={"name", "params"})
+    over |= {f"params.{key}": value for key, value in given.params.items()}
+    policy = load_into(PolicyConfig, given.name, (), over)
+    if policy.name.endswith((".yaml", ".yml", ".json")):
+        raise InputError(
+            f"{given.name}: name must be a policy's name, got {policy.name!r}; a policy file cannot point to another"
+        )
+    return policy
+
+
+def first_difference(before: EvaluateConfig, now: EvaluateConfig) -> str | None:
+    """Return the first key on which verdicts of the two runs could differ, as `key: before -> now`; None if there is none."""
+    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    for key in _VERDICT_KEYS:
+        if isinstance(old[key], dict):
+            for sub in sorted(old[key].keys() | new[key].keys()):
+                if old[key].get(sub) != new[key].get(sub):
+                    return f"{key}.{sub}: {old[key].get(sub)!r} -> {new[key].get(sub)!r}"
+        elif old[key] != new[key]:
+            return f"{key}: {old[key]!r} -> {new[key]!r}"
+    return None
