@@ -1,7 +1,8 @@
 """What an evaluation is asked to do.
 
-Invariants, asserted in tests/unit/test_config.py: D = 0, B = 0 or an NFE above D * B is refused with the rule and the value; two
-configurations that would give different verdicts have a first difference, two that differ in where and how fast they run have none.
+Invariants, asserted in tests/unit/test_config.py: D = 0, B = 0 or an NFE above D * B is refused with the rule and the
+value; two configurations that would give different verdicts have a first difference, two that differ in where and how
+fast they run have none.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ Text = Annotated[str, Field(min_length=1)]
 class PolicyConfig(Config):
     """Which policy spends the budget, and how much one puzzle may be given."""
 
-    name: Text = Field("adaptive", description="a policy's name, or a YAML file that holds these keys")
+    name: Text = Field(default="adaptive", description="a policy's name, or a YAML file that holds these keys")
     depth: Count | None = Field(
-        None, description="D, iterations of one trajectory; leave it out for the policy's default"
+        default=None, description="D, iterations of one trajectory; leave it out for the policy's default"
     )
     breadth: Count | None = Field(
-        None, description="B, trajectories of one puzzle; leave it out for the policy's default"
+        default=None, description="B, trajectories of one puzzle; leave it out for the policy's default"
     )
-    nfe: Count | None = Field(None, description="the iterations of one puzzle, at most D * B; leave it out for D * B")
+    nfe: Count | None = Field(
+        default=None, description="the iterations of one puzzle, at most D * B; leave it out for D * B"
+    )
     params: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict, description="the policy's own parameters, checked by the policy"
     )
@@ -60,42 +63,52 @@ class EvaluateConfig(Config):
     puzzles: Text = Field(description="a puzzle file or a folder of them (CSV, text, Parquet), local or s3://")
     out: Text = Field(description="the folder that the results go to")
     checkpoint: Text | None = Field(
-        None, description="a bundled name, a path or a URI; left out, it follows from the task"
+        default=None, description="a bundled name, a path or a URI; left out, it follows from the task"
     )
-    task: Text | None = Field(None, description="a task such as sudoku9; left out, it follows from the puzzles")
-    policy: PolicyConfig = Field(default_factory=PolicyConfig, description="the policy and its budget")
+    task: Text | None = Field(default=None, description="a task such as sudoku9; left out, it follows from the puzzles")
+    policy: PolicyConfig = Field(default=PolicyConfig(), description="the policy and its budget")
     seed: Annotated[int, BeforeValidator(_no_bool)] = Field(
-        0, ge=0, lt=2**63, description="the run's seed, a whole number from 0 up"
+        default=0, ge=0, lt=2**63, description="the run's seed, a whole number from 0 up"
     )
-    limit: Count | None = Field(None, description="how many puzzles to take from the front; left out, all of them")
-    resume: bool = Field(False, description="true to go on with an interrupted run in the same folder")
+    limit: Count | None = Field(
+        default=None, description="how many puzzles to take from the front; left out, all of them"
+    )
+    resume: bool = Field(default=False, description="true to go on with an interrupted run in the same folder")
 
-    address: Text = Field("local", description="local for a Ray of its own, auto or host:port to join a cluster")
-    replicas: Count | None = Field(None, description="engine replicas; left out, one a core, or one a GPU share")
-    threads: Count | None = Field(None, description="CPU threads of a replica; left out, cores / replicas")
+    address: Text = Field(
+        default="local", description="local for a Ray of its own, auto or host:port to join a cluster"
+    )
+    replicas: Count | None = Field(
+        default=None, description="engine replicas; left out, one a core, or one a GPU share"
+    )
+    threads: Count | None = Field(default=None, description="CPU threads of a replica; left out, cores / replicas")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="where the network runs; auto takes what is there"
+        default="auto", description="where the network runs; auto takes what is there"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="the arithmetic; bfloat16 is faster on a GPU and moves accuracy a little"
+        default="float32", description="the arithmetic; bfloat16 is faster on a GPU and moves accuracy a little"
     )
     gpus_per_replica: Fraction = Field(
-        1.0, description="the share of a GPU that a replica takes, in (0, 1]; unused on a CPU"
+        default=1.0, description="the share of a GPU that a replica takes, in (0, 1]; unused on a CPU"
     )
     slots: Count | None = Field(
-        None,
-        description="rows of a replica's batch: more are faster on a GPU and slower to start; left out, the device's default",
+        default=None,
+        description="rows of a replica's batch: more are faster on a GPU; left out, the device's default",
     )
     slices_in_flight: Count = Field(
-        2, description="slices ordered ahead of each replica: 1 leaves it waiting, above 2 slices run half filled"
+        default=2,
+        description="slices ordered ahead of each replica: 1 leaves it waiting, above 2 slices run half filled",
     )
     slice_timeout_s: Seconds = Field(
-        300.0,
+        default=300.0,
         description="how long a slice may take before its replica is taken for lost and its work is given to another",
     )
-    start_timeout_s: Seconds = Field(180.0, description="how long to wait for the first replica before giving up")
+    start_timeout_s: Seconds = Field(
+        default=180.0, description="how long to wait for the first replica before giving up"
+    )
     max_slice_tries: Count = Field(
-        5, description="how often a slice may be lost before the run fails instead of killing one replica after another"
+        default=5,
+        description="how often a slice may be lost before the run fails instead of killing one replica after another",
     )
 
 
@@ -106,10 +119,10 @@ _VERDICT_KEYS = ("puzzles", "task", "checkpoint", "policy", "seed", "dtype", "sl
 def load_config(
     path: str | Path | None, overrides: Sequence[str] = (), options: Mapping[str, object] | None = None
 ) -> EvaluateConfig:
-    """Return the evaluation that a YAML file, `key.sub=value` overrides and explicit options (dotted key -> value) ask for.
+    """Return the evaluation that a YAML file, `key.sub=value` overrides and options (dotted key: value) ask for.
 
-    Explicit options win over overrides, which win over the file. `policy` may name a YAML file with the keys of `PolicyConfig`; what
-    is given beside it wins over that file. Raises InputError, one sentence.
+    Explicit options win over overrides, which win over the file. `policy` may name a YAML file with the keys of
+    `PolicyConfig`; what is given beside it wins over that file. Raises InputError, one sentence.
     """
     config = load_into(EvaluateConfig, path, overrides, options)
     if not config.policy.name.endswith((".yaml", ".yml", ".json")):
@@ -136,7 +149,7 @@ def load_policy(given: PolicyConfig) -> PolicyConfig:
 
 
 def first_difference(before: EvaluateConfig, now: EvaluateConfig) -> str | None:
-    """Return the first key on which verdicts of the two runs could differ, as `key: before -> now`; None if there is none."""
+    """Return the first key on which verdicts of two runs could differ, as `key: before -> now`; None if there is none."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
     for key in _VERDICT_KEYS:
         if isinstance(old[key], dict):

@@ -1,7 +1,8 @@
 """From a YAML file, `--set key=value` and command-line options to one checked configuration.
 
-Invariants, asserted in tests/unit/test_config.py: an explicit option wins over `--set`, which wins over the file; a key that does not
-exist, or is given twice, is refused and the nearest existing key is named; every refusal is one `InputError` sentence; `1e-4` is a number.
+Invariants, asserted in tests/unit/test_config.py: an explicit option wins over `--set`, which wins over the file; a key
+that does not exist is refused and the nearest existing key is named, a key given twice is refused; every refusal is one
+`InputError` sentence; `1e-4` is a number.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def read_mapping(path: str | Path) -> dict[str, object]:
 def load_into(
     model: type[C], path: str | Path | None, overrides: Sequence[str] = (), options: Mapping[str, object] | None = None
 ) -> C:
-    """Return a `model` from a YAML file, `key.sub=value` overrides and explicit options, each winning over the one before.
+    """Return a `model` from a YAML file, `key.sub=value` overrides and options, each winning over the one before.
 
     `options` maps dotted keys to values; None means that the option was not given. Raises InputError, one sentence.
     """
