@@ -149,7 +149,7 @@ def load_policy(given: PolicyConfig) -> PolicyConfig:
 
 
 def first_difference(before: EvaluateConfig, now: EvaluateConfig) -> str | None:
-    """Return the first key on which verdicts of two runs could differ, as `key: before -> now`; None if there is none."""
+    """Return the first key on which verdicts of two runs may differ, as `key: before -> now`; None if there is none."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
     for key in _VERDICT_KEYS:
         if isinstance(old[key], dict):
