@@ -1,0 +1,128 @@
+"""Policies by name: building one from what a user wrote, and writing down what was built.
+
+Invariants, asserted in tests/unit/policy/test_registry.py: an unknown name or key is refused and the nearest known one
+named; a spec survives JSON and builds an equal policy; a budget that the user gives is kept as given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from eqr_ray.policy.adaptive import Adaptive
+from eqr_ray.policy.fixed import Fixed
+from eqr_ray.policy.protocol import Policy
+from eqr_ray.types import InputError
+
+Value = int | float | str | None
+"""What a policy's parameter may be."""
+
+_CLASSES: dict[str, type[Adaptive] | type[Fixed]] = {"adaptive": Adaptive, "fixed": Fixed}
+DEFAULT_POLICY = "adaptive"
+DEFAULT_NFE = {"adaptive": 1024}
+"""Cap for a user who gives no budget at all: four full depths of the default 256. Most puzzles need far less; it bounds
+what the few without any correct attractor can burn."""
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A policy as it stands in a configuration: its name and its parameters, JSON values only."""
+
+    name: str = DEFAULT_POLICY
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Parameters that differ from the policy's defaults, or all of them; see the fields of the policy's class."""
+
+    def build(self) -> Policy:
+        """Return the policy; raises InputError as `policy_from` does."""
+        return policy_from(self.name, **self.params)
+
+    def as_dict(self) -> dict[str, Value]:
+        """Return one flat JSON object; infinities become the strings `inf` and `-inf`, since JSON has none."""
+        plain: dict[str, Value] = {"name": self.name}
+        for key, value in self.params.items():
+            plain[key] = str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Value], source: str = "policy") -> PolicySpec:
+        """Read what `as_dict` wrote, or a policy file's mapping; `source` names it in the message of an InputError."""
+        name = plain.get("name", DEFAULT_POLICY)
+        if not isinstance(name, str):
+            raise InputError(
+                f"{source}: a policy's name is one of {', '.join(policy_names())}, got {name!r}; write name: {DEFAULT_POLICY}."
+            )
+        spec = cls(name, {key: value for key, value in plain.items() if key != "name"})
+        try:
+            spec.build()
+        except InputError as problem:
+            raise InputError(f"{source}: {problem}") from None
+        return spec
+
+
+def policy_names() -> tuple[str, ...]:
+    """Return the names that `policy_from` knows."""
+    return tuple(sorted(_CLASSES))
+
+
+def policy_from(
+    name: str = DEFAULT_POLICY, depth: Value = None, breadth: Value = None, nfe: Value = None, **params: Value
+) -> Policy:
+    """Build a policy; a value left out or None takes the policy's default.
+
+    Without any of depth, breadth and nfe the cap is `DEFAULT_NFE`; with one of them it is what they allow. Raises
+    InputError for an unknown name or key, a value of the wrong type, and a budget that cannot be kept.
+    """
+    if name not in _CLASSES:
+        raise InputError(
+            f"policy must be one of {', '.join(policy_names())}, got {name!r}{_nearest(name, policy_names())}."
+        )
+    policy_class = _CLASSES[name]
+    kinds = {f.name: str(f.type) for f in dataclasses.fields(policy_class)}
+    given = {"depth": depth, "breadth": breadth, "nfe": nfe, **params}
+    for key in given:
+        if key not in kinds:
+            raise InputError(
+                f"policy {name} has no parameter {key!r}{_nearest(key, kinds)}; it has {', '.join(kinds)}."
+            )
+    values = {key: _convert(name, key, kinds[key], value) for key, value in given.items() if value is not None}
+    if not {"depth", "breadth", "nfe"} & values.keys() and name in DEFAULT_NFE:
+        values["nfe"] = DEFAULT_NFE[name]
+    try:
+        return policy_class(**values)  # type: ignore[arg-type]
+    except ValueError as problem:
+        raise InputError(f"policy {name}: {problem}; change that value.") from None
+
+
+def spec_of(policy: Policy) -> PolicySpec:
+    """Return the spec that builds this policy again, every parameter written out."""
+    if not isinstance(policy, Adaptive | Fixed):
+        raise ValueError(f"only a policy of the registry has a spec, got {type(policy).__name__}")
+    params = dataclasses.asdict(policy)
+    params["nfe"] = policy.budget.nfe
+    return PolicySpec(policy.name, params)
+
+
+def _convert(name: str, key: str, kind: str, value: Value) -> Value:
+    wanted = kind.split(" |")[0]
+    try:
+        if wanted == "str":
+            return str(value)
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)  # type: ignore[arg-type]
+        if wanted == "float":
+            return number
+        if number != int(number):
+            raise ValueError
+        return int(number)
+    except (TypeError, ValueError, OverflowError):
+        article = "a whole number" if wanted == "int" else "a number"
+        raise InputError(f"policy {name}: {key} must be {article}, got {key}={value!r}; change that value.") from None
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; the nearest is {close[0]!r}" if close else ""
