@@ -21,6 +21,7 @@ Value = int | float | str | None
 """What a policy's parameter may be."""
 
 _CLASSES: dict[str, type[Adaptive] | type[Fixed]] = {"adaptive": Adaptive, "fixed": Fixed}
+_BUDGET_KEYS = {"depth", "breadth", "nfe"}
 DEFAULT_POLICY = "adaptive"
 DEFAULT_NFE = {"adaptive": 1024}
 """Cap for a user who gives no budget at all: four full depths of the default 256. Most puzzles need far less; it bounds
@@ -29,37 +30,23 @@ what the few without any correct attractor can burn."""
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """A policy as it stands in a configuration: its name and its parameters, JSON values only."""
+    """A policy as it stands in a configuration: JSON values only."""
 
     name: str = DEFAULT_POLICY
+    depth: int | None = None
+    breadth: int | None = None
+    nfe: int | None = None
     params: Mapping[str, Value] = field(default_factory=dict)
-    """Parameters that differ from the policy's defaults, or all of them; see the fields of the policy's class."""
+    """The policy's own parameters, some or all; see the fields of its class."""
 
     def build(self) -> Policy:
         """Return the policy; raises InputError as `policy_from` does."""
-        return policy_from(self.name, **self.params)
+        return policy_from(self.name, self.depth, self.breadth, self.nfe, **self.params)
 
-    def as_dict(self) -> dict[str, Value]:
-        """Return one flat JSON object; infinities become the strings `inf` and `-inf`, since JSON has none."""
-        plain: dict[str, Value] = {"name": self.name}
-        for key, value in self.params.items():
-            plain[key] = str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        return plain
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Value], source: str = "policy") -> PolicySpec:
-        """Read what `as_dict` wrote, or a policy file's mapping; `source` names it in the message of an InputError."""
-        name = plain.get("name", DEFAULT_POLICY)
-        if not isinstance(name, str):
-            raise InputError(
-                f"{source}: a policy's name is one of {', '.join(policy_names())}, got {name!r}; write name: {DEFAULT_POLICY}."
-            )
-        spec = cls(name, {key: value for key, value in plain.items() if key != "name"})
-        try:
-            spec.build()
-        except InputError as problem:
-            raise InputError(f"{source}: {problem}") from None
-        return spec
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON object with the keys above; infinities become the strings `inf` and `-inf`, which JSON lacks."""
+        finite = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.params.items()}
+        return {"name": self.name, "depth": self.depth, "breadth": self.breadth, "nfe": self.nfe, "params": finite}
 
 
 def policy_names() -> tuple[str, ...]:
@@ -88,7 +75,7 @@ def policy_from(
                 f"policy {name} has no parameter {key!r}{_nearest(key, kinds)}; it has {', '.join(kinds)}."
             )
     values = {key: _convert(name, key, kinds[key], value) for key, value in given.items() if value is not None}
-    if not {"depth", "breadth", "nfe"} & values.keys() and name in DEFAULT_NFE:
+    if not _BUDGET_KEYS & values.keys() and name in DEFAULT_NFE:
         values["nfe"] = DEFAULT_NFE[name]
     try:
         return policy_class(**values)  # type: ignore[arg-type]
@@ -100,9 +87,9 @@ def spec_of(policy: Policy) -> PolicySpec:
     """Return the spec that builds this policy again, every parameter written out."""
     if not isinstance(policy, Adaptive | Fixed):
         raise ValueError(f"only a policy of the registry has a spec, got {type(policy).__name__}")
-    params = dataclasses.asdict(policy)
-    params["nfe"] = policy.budget.nfe
-    return PolicySpec(policy.name, params)
+    budget = policy.budget
+    own = {key: value for key, value in dataclasses.asdict(policy).items() if key not in _BUDGET_KEYS}
+    return PolicySpec(policy.name, budget.depth, budget.breadth, budget.nfe, own)
 
 
 def _convert(name: str, key: str, kind: str, value: Value) -> Value:
