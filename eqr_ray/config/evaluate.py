@@ -7,6 +7,7 @@ fast they run have none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,13 @@ def _no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(f"a number is needed here, got {value}; write a number such as 1")
     return value
+
+
+def _spell_infinities(params: object) -> object:
+    """Write infinities as text, `inf` and `-inf`: they are fair thresholds, and JSON has no number for them."""
+    if not isinstance(params, dict):
+        return params
+    return {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in params.items()}
 
 
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
@@ -42,7 +50,7 @@ class PolicyConfig(Config):
     nfe: Count | None = Field(
         default=None, description="the iterations of one puzzle, at most D * B; leave it out for D * B"
     )
-    params: dict[str, bool | int | float | str | None] = Field(
+    params: Annotated[dict[str, bool | int | float | str | None], BeforeValidator(_spell_infinities)] = Field(
         default_factory=dict, description="the policy's own parameters, checked by the policy"
     )
 
@@ -132,15 +140,26 @@ def load_config(
 
 
 def load_policy(given: PolicyConfig) -> PolicyConfig:
-    """Return the policy of the file that `given.name` points to, with the other given keys put over it."""
+    """Return the policy of the file that `given.name` points to, with the other given keys put over it.
+
+    In a policy file the policy's own parameters may stand beside `depth` and `breadth` as well as under `params`.
+    """
     filed = read_mapping(given.name)
     if "name" not in filed:
+        raise InputError(f"{given.name}: a policy file must give `name`; add a line such as `name: adaptive`")
+    nested = filed.get("params") or {}
+    if not isinstance(nested, dict):
         raise InputError(
-            f"{given.name}: a policy file must give `name`, got {sorted(filed)}; add a line such as `name: adaptive`"
+            f"{given.name}: params must be a group of keys, got {nested!r}; write `params: {{key: value}}`"
         )
-    over = given.model_dump(exclude_unset=True, exclude={"name", "params"})
-    over |= {f"params.{key}": value for key, value in given.params.items()}
-    policy = load_into(PolicyConfig, given.name, (), over)
+    own = {key: value for key, value in filed.items() if key not in PolicyConfig.model_fields} | nested
+    over = {key: value for key, value in filed.items() if key in PolicyConfig.model_fields and key != "params"}
+    over |= given.model_dump(exclude_unset=True, exclude={"name", "params"})
+    over |= {f"params.{key}": value for key, value in (own | given.params).items()}
+    try:
+        policy = load_into(PolicyConfig, None, (), over)
+    except InputError as problem:
+        raise InputError(f"{given.name}: {problem}") from None
     if policy.name.endswith((".yaml", ".yml", ".json")):
         raise InputError(
             f"{given.name}: name must be a policy's name, got {policy.name!r}; a policy file cannot point to another"
