@@ -1,9 +1,11 @@
 """Makes Sudoku puzzles with exactly one solution, from nothing or by exchanging clues of another puzzle.
 
-Invariants, asserted in tests/unit/puzzles/test_generator.py: every puzzle has exactly one solution; without `extra` clues no clue
-can be left out; the same seeds make the same puzzles. Proof of minimality: a clue is kept only if the puzzle without it has a second
-solution, and dropping further clues later only adds solutions.
+Invariants, asserted in tests/unit/puzzles/test_generator.py: every puzzle has exactly one solution; without `extra`
+clues no clue can be left out; the same seeds make the same puzzles. Proof of minimality: a clue is kept only if the
+puzzle without it has a second solution, and leaving out further clues later only adds solutions.
 """
+
+# mypy: disable-error-code="untyped-decorator"
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from eqr_ray.puzzles.board import Box
-from eqr_ray.puzzles.solver import cell_units, next_random, search, unit_cells
+from eqr_ray.puzzles.board import Box, cell_units, unit_cells
+from eqr_ray.puzzles.solver import next_random, search
 from eqr_ray.types import I64, U8, U64
 
 GUESS_LIMIT = 200_000
-"""Guesses after which a uniqueness proof is given up and the clue kept: above what any 9x9 puzzle asks, and an end to a bad 16x16."""
+"""Guesses after which a proof of uniqueness is given up and the clue kept: no 9x9 puzzle needs them, 16x16 ones do."""
 GRID_GUESS_LIMIT = 1_000
 """Guesses after which a random full grid is begun anew; a good start needs about as many as there are cells."""
 
@@ -36,8 +38,9 @@ def _shuffled(cells: Any, random: Any) -> Any:
 def _remake(question: Any, answer: Any, n_drop: int, extra: int, units: Any, of_cell: Any, random: Any) -> int:
     """Turn `question` in place into a new puzzle and write its solution; return its guesses, -1 if no grid was found.
 
-    Drop `n_drop` clues, draw a solution of the rest, add clues of that solution where another solution differs until there is no
-    other, leave out clues in random order as long as the solution stays the only one, then give `extra` clues back.
+    Drop `n_drop` clues, draw a solution of the rest, add clues of that solution where another solution differs until
+    there is no other, leave out clues in random order as long as the solution stays the only one, then give `extra`
+    clues back.
     """
     found = np.zeros((2, question.size), np.uint8)
     ascending = np.zeros(1, np.uint64)
@@ -69,7 +72,7 @@ def _remake(question: Any, answer: Any, n_drop: int, extra: int, units: Any, of_
     for cell in _shuffled(np.flatnonzero(question == 0), random)[:extra]:
         question[cell] = answer[cell]
     n_found, guesses = search(question, units, of_cell, 2, GUESS_LIMIT, ascending, found)
-    return guesses
+    return int(guesses)
 
 
 @njit(cache=True, inline="never")
@@ -96,10 +99,10 @@ class Mined:
 
 
 def remake(questions: U8, box: Box, seeds: U64, n_drop: int, extra: int = 0) -> Mined:
-    """Make one new puzzle of each of (N, S) `questions` by exchanging `n_drop` clues; blank questions make puzzles from nothing.
+    """Make one new puzzle of each of (N, S) `questions` by exchanging `n_drop` clues; blank ones give random puzzles.
 
-    `seeds` is (N,) and non-zero; `extra` clues are given back to each minimal puzzle. A row for which no full grid was found in time,
-    which happens on boards of 16x16 and more, is left out, so fewer than N may come back.
+    `seeds` is (N,) and non-zero; `extra` clues are given back to each minimal puzzle. A row for which no full grid was
+    found in time, which happens on boards of 16x16 and more, is left out, so fewer than N may come back.
     """
     made = np.array(questions, dtype=np.uint8, order="C")
     answers = np.zeros_like(made)

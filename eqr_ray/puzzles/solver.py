@@ -1,46 +1,28 @@
 """Exact Sudoku solver: bitmasks, naked and hidden singles, a guess at the cell with the fewest candidates.
 
-Invariants, asserted in tests/unit/puzzles/test_solver.py: it finds a solution if and only if there is one; its count of solutions
-equals that of brute force, up to the limit; the rating is 0 exactly when singles alone solve the puzzle; a result is a function of
-the puzzle alone.
+Invariants, asserted in tests/unit/puzzles/test_solver.py: it finds a solution if and only if there is one; its count of
+solutions equals that of brute force, up to the limit; the rating is 0 exactly when singles alone solve the puzzle; a
+result is a function of the puzzle alone.
 
-Numba compiles `search` once a machine (`cache=True`); only this module and `mining` import numba, and importing it takes a second,
+Numba compiles `search` once a machine (`cache=True`). Only this module and `mining` import numba, which takes a second,
 so callers import them where they need them.
 """
+
+# mypy: disable-error-code="untyped-decorator"
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from eqr_ray.puzzles.board import Box
-from eqr_ray.types import I32, I64, U8
+from eqr_ray.puzzles.board import Box, cell_units, unit_cells
+from eqr_ray.types import I64, U8
 
 NO_LIMIT = 2**62
 """Guesses that no search reaches: the search ends by itself."""
-
-
-@lru_cache
-def unit_cells(box: Box) -> I32:
-    """Return (3n, n) int32: the cells of each row, then of each column, then of each box."""
-    side = box.side
-    cell = np.arange(side * side, dtype=np.int32).reshape(side, side)
-    boxes = cell.reshape(box.cols, box.rows, box.rows, box.cols).transpose(0, 2, 1, 3).reshape(side, side)
-    return np.ascontiguousarray(np.concatenate([cell, cell.T, boxes]))
-
-
-@lru_cache
-def cell_units(box: Box) -> I32:
-    """Return (S, 3) int32: the row, column and box of each cell, as positions in `unit_cells`."""
-    units = unit_cells(box)
-    table = np.empty((box.side**2, 3), np.int32)
-    for position, cells in enumerate(units):
-        table[cells, position // box.side] = position
-    return table
 
 
 @njit(cache=True, inline="never")
@@ -87,7 +69,10 @@ def _undo(grid: Any, used: Any, trail: Any, of_cell: Any, length: int) -> None:
 
 @njit(cache=True)
 def _propagate(grid: Any, used: Any, trail: Any, units: Any, of_cell: Any, full: int) -> Any:
-    """Place singles until none is left; return the cell with the fewest candidates, -1 if all are filled, -2 at a contradiction."""
+    """Place singles until none is left.
+
+    Return the cell with the fewest candidates, -1 if all are filled, -2 at a contradiction.
+    """
     placed = True
     best = -1
     while placed:
@@ -143,8 +128,8 @@ def search(
 ) -> tuple[int, int]:
     """Look for up to `limit` solutions of `cells` (S,) and write them to `found` (limit, S).
 
-    Every value tried at a cell that singles left open is a guess. `random`, (1,) uint64, orders the values tried; a zero state means
-    ascending order. Return (solutions, guesses); solutions are -1 when `guess_limit` was passed.
+    Every value tried at a cell that singles left open is a guess. `random`, (1,) uint64, orders the values tried; a
+    zero state means ascending order. Return (solutions, guesses); solutions are -1 when `guess_limit` was passed.
     """
     side = units.shape[1]
     full = (np.int64(1) << side) - 1
@@ -214,7 +199,7 @@ class Solutions:
     counts: I64
     """(N,) solutions, counted up to the limit of the call."""
     guesses: I64
-    """(N,) values tried at cells that naked and hidden singles left open; with limit 2 and one solution, the puzzle's rating."""
+    """(N,) values tried at cells that singles left open; with limit 2 and one solution, the puzzle's rating."""
 
 
 def solve_all(questions: U8, box: Box, limit: int = 2) -> Solutions:
