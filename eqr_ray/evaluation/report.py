@@ -1,0 +1,186 @@
+"""`report.html`: one file without scripts or outside references that tells how right, how dear and how certain a run was.
+
+Invariants, asserted in tests/unit/evaluation/test_report.py: it is written for one puzzle, for puzzles without answers, for mazes and
+for a run that was cut off; no text of the user gets into it unescaped; it names no resource outside itself; verdicts are streamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from eqr_ray.evaluation import boards, charts
+from eqr_ray.evaluation.distributions import BOARD_COLUMNS, DISTRIBUTION_COLUMNS, Distributions
+from eqr_ray.evaluation.summary import SUMMARY_COLUMNS, CheckpointFacts, RunFacts, Running, Summary
+from eqr_ray.puzzles.opening import file_system
+from eqr_ray.types import InputError, StopReason
+
+MOST_SOURCES = 40
+"""Rows of the table by source; the rest are added up in a last row."""
+BATCH_ROWS = 16_384
+_STOP_MEANING = {
+    StopReason.CONSENSUS: "enough trajectories agreed",
+    StopReason.CONVERGED: "the trajectories settled",
+    StopReason.NFE_SPENT: "the puzzle's iterations were used up; raise --nfe",
+    StopReason.DEPTH_SPENT: "every trajectory reached its depth; raise --depth or --breadth",
+    StopReason.DEADLINE: "the time was up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was read of a run's folder."""
+
+    summary: Summary
+    seen: Distributions
+    config: Mapping[str, object] | None
+    partial: bool
+    """Whether there is no summary that fits the verdicts: the run was cut off or still goes on."""
+
+
+def read_findings(folder: str) -> Findings:
+    """Stream the verdicts of a folder, local or a URI; InputError if it holds none that can be read."""
+    system, root = file_system(folder)
+    running, seen = Running(), Distributions()
+    for batch in _batches(system, root, folder):
+        running.add(batch)
+        seen.add(batch)
+    if not running.puzzles:
+        raise InputError(
+            f"{folder} holds no verdicts in verdicts/part-*.parquet; give the --out folder of an evaluation"
+        )
+    written = _read_json(system, f"{root}/summary.json", folder)
+    partial = written is None or written.get("puzzles") != running.puzzles
+    facts = RunFacts() if written is None or partial else _facts(written)
+    summary = running.summary(facts)
+    if summary.nle_mean is None and written is not None and not partial and isinstance(written.get("nle_mean"), float):
+        per_nfe = written["nle_mean"] / summary.nfe_mean if summary.nfe_mean else None
+        summary = running.summary(_facts(written, round(per_nfe) if per_nfe else None))
+    return Findings(summary, seen, _read_json(system, f"{root}/config.json", folder), partial)
+
+
+def render(findings: Findings) -> str:
+    """Return the page."""
+    summary, seen = findings.summary, findings.seen
+    sources = sorted(summary.by_source.items(), key=lambda item: (-item[1].puzzles, item[0]))
+    total = seen.total
+    return _template().render(
+        s=summary,
+        seen=seen,
+        labelled=seen.labelled,
+        right=total.right(seen.labelled),
+        judged=total.judged(seen.labelled),
+        quantiles=dict(zip(("median", "p90", "p99", "most"), seen.nfe_quantiles((0.5, 0.9, 0.99, 1.0)), strict=True)),
+        mean_confidence=seen.mean_confidence(seen.labelled),
+        charts={
+            "iterations": charts.iterations_histogram(seen),
+            "settled": charts.settled_curve(seen),
+            "residual": charts.accuracy_by_residual(seen),
+            "reliability": charts.reliability(seen),
+        },
+        sources=sources[:MOST_SOURCES],
+        more_sources=len(sources) - MOST_SOURCES,
+        stops=[(reason, n, _STOP_MEANING.get(reason, "")) for reason, n in summary.stop.items()],  # type: ignore[call-overload]
+        wrong=[(board, boards.draw(board)) for board in seen.wrong],
+        costly=[(board, boards.draw(board)) for board in seen.costly],
+        config=json.dumps(findings.config, indent=2, ensure_ascii=False) if findings.config else None,
+        puzzles_name=(findings.config or {}).get("puzzles"),
+        partial=findings.partial,
+    )
+
+
+def write_report(folder: str) -> str:
+    """Read a run's folder, write `report.html` into it and return where it is; InputError if the folder holds no verdicts."""
+    page = render(read_findings(folder)).encode()
+    system, root = file_system(folder)
+    place = f"{root}/report.html"
+    try:
+        if isinstance(system, pafs.LocalFileSystem):
+            with open(f"{place}.writing", "wb") as file:
+                file.write(page)
+            os.replace(f"{place}.writing", place)
+        else:
+            with system.open_output_stream(place) as stream:
+                stream.write(page)
+    except OSError as error:
+        raise InputError(f"{folder}/report.html cannot be written ({error}); check the folder's permissions") from None
+    return f"{folder.rstrip('/')}/report.html"
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["count"] = _count
+    source = resources.files("eqr_ray.evaluation").joinpath("report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _batches(system: pafs.FileSystem, root: str, folder: str) -> Iterator[pa.RecordBatch]:
+    wanted = list(dict.fromkeys([*SUMMARY_COLUMNS, *DISTRIBUTION_COLUMNS, *BOARD_COLUMNS]))
+    try:
+        entries = system.get_file_info(pafs.FileSelector(f"{root}/verdicts", allow_not_found=True))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error}); check the address and its permissions") from None
+    parts = sorted(e.path for e in entries if e.base_name.startswith("part-") and e.base_name.endswith(".parquet"))
+    for part in parts:
+        try:
+            with system.open_input_file(part) as stream:
+                yield from pq.ParquetFile(stream).iter_batches(BATCH_ROWS, columns=wanted)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            reason = (str(error).splitlines() or ["unknown"])[0].rstrip(".")
+            raise InputError(
+                f"{part} is no table of verdicts ({reason}); remove it and run again with --resume"
+            ) from None
+
+
+def _read_json(system: pafs.FileSystem, path: str, folder: str) -> dict[str, object] | None:
+    if system.get_file_info(path).type == pafs.FileType.NotFound:
+        return None
+    try:
+        with system.open_input_stream(path) as stream:
+            value = json.loads(stream.read())
+    except (OSError, ValueError) as error:
+        name = path.rsplit("/", 1)[-1]
+        raise InputError(f"{folder}/{name} is not JSON ({error}); remove it and run again with --resume") from None
+    return value if isinstance(value, dict) else None
+
+
+def _facts(written: Mapping[str, object], nle_per_nfe: int | None = None) -> RunFacts:
+    """Return the facts that an earlier summary holds; a key that is missing there is not known."""
+    checkpoint = written.get("checkpoint")
+    plain = {
+        name: written.get(name)
+        for name in ("nfe_computed", "wall_s", "replicas", "lost_slices", "policy", "seed", "version", "device")
+    }
+    kept = CheckpointFacts(**checkpoint) if isinstance(checkpoint, dict) else None
+    return RunFacts(**plain, checkpoint=kept, nle_per_nfe=nle_per_nfe)  # type: ignore[arg-type]
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    """Write a share for a reader; never `100.0 %` for less than all nor `0.0 %` for more than none."""
+    if value is None:
+        return "–"
+    text = f"{100 * value:.{digits}f}"
+    if (text == f"{100:.{digits}f}" and value < 1) or (text == f"{0:.{digits}f}" and value > 0):
+        return _percent(value, digits + 1) if digits < 6 else f"{text} %"
+    return f"{text} %"
+
+
+def _count(value: float | None) -> str:
+    """Write a number with thin thousands separators; at most one decimal."""
+    if value is None:
+        return "–"
+    text = f"{value:,.1f}" if isinstance(value, float) and value < 10_000 else f"{round(value):,}"
+    return text.replace(",", "\u202f")
