@@ -121,11 +121,11 @@ class Coordinator:
         self._forget_home(replica)
         self._dismiss(replica)
 
-    def next_slice(self, replica_id: str) -> Slice | None:
+    def next_slice(self, replica_id: str, rows_at_most: int | None = None) -> Slice | None:
         """Return the next orders for a replica, None when it has nothing to do now; raises ValueError for a
-        stranger."""
+        stranger. rows_at_most: a bound below `slice_rows` for this slice, as the replica's pace may ask for."""
         replica = self._known(replica_id)
-        rows = self._take(replica)
+        rows = self._take(replica, min(self._slice_rows, max(rows_at_most or self._slice_rows, 1)))
         if not len(rows):
             return None
         table = self._table
@@ -256,16 +256,16 @@ class Coordinator:
             raise ValueError(f"replica {replica_id} has not joined; known are {', '.join(self.replica_ids) or 'none'}")
         return replica
 
-    def _take(self, replica: Replica) -> I64:
+    def _take(self, replica: Replica, most: int) -> I64:
         """Take rows for one slice: its own first, then rows given back, then wider puzzles, then fresh ones: older
         puzzles end first."""
         if replica.leaving:
             return np.zeros(0, np.int64)
         queues = (replica.waiting, self._returned, self._widened, self._fresh)
         shared = sum(len(queue) for queue in queues[1:])
-        share = max(-(-shared // max(self._replicas.n_staying, 1)), -(-self._slice_rows // FAIR_SHARE_FLOOR))
-        rows = replica.waiting.pop(self._slice_rows)
-        room = min(self._slice_rows - len(rows), share)
+        share = max(-(-shared // max(self._replicas.n_staying, 1)), -(-most // FAIR_SHARE_FLOOR))
+        rows = replica.waiting.pop(most)
+        room = min(most - len(rows), share)
         source = [rows]
         for queue in queues[1:]:
             source.append(queue.pop(room))
