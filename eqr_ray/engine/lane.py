@@ -1,0 +1,189 @@
+"""A lane: one tile of rows that iterate together in one fixed shape; finished rows leave it and waiting rows enter between iterations.
+
+The shape never changes, whatever the load: an empty slot computes on zeros. So a row's bits depend neither on its neighbours nor on its
+slot (asserted by tests/contract on the CPU; a device that cannot promise the last bit is measured by `eqr-ray bench`). A lane asks the host which
+rows are done once every `sync_every` iterations; rows that finish in between stand still.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eqr_ray.engine.draws import mix, normals
+from eqr_ray.engine.rows import Pool, Rows
+from eqr_ray.model.network import EquilibriumReasoner
+from eqr_ray.types import F32, U8, U64, HaltRule, Status
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """One row of a slice on its way through a lane."""
+
+    row: int
+    """Position in the slice."""
+    puzzle: int
+    index: int
+    seed: int
+    """int64 view of the trajectory's 64-bit seed."""
+    until: int
+    halt: HaltRule
+    cells: U8
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """Host-side columns of a slice's reports, (N,) each, filled as rows finish."""
+
+    depth: np.ndarray
+    residual: F32
+    logit_delta: F32
+    q_halt: F32
+    answer_key: U64
+    status: U8
+    answer: U8
+    """(N, S)"""
+    iterations: int = 0
+    """Iterations computed, padding included."""
+
+    @classmethod
+    def blank(cls, n: int, cells: int) -> Report:
+        """Return a report of n rows."""
+        return cls(
+            np.zeros(n, np.int32), np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32),
+            np.zeros(n, np.uint64), np.zeros(n, np.uint8), np.zeros((n, cells), np.uint8),
+        )  # fmt: skip
+
+
+def answer_keys(tokens: Tensor) -> Tensor:
+    """Return (N,) int64 hashes of decoded answers (N, S): a sum of per-cell hashes, so that the order of summation is free."""
+    cell = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.int64)
+    return mix(mix(cell[None, :] * 256 + tokens.long() + 1).sum(1))
+
+
+class Lane:
+    """`tile` slots and the loop that keeps them busy."""
+
+    def __init__(self, model: EquilibriumReasoner, tile: int, device: torch.device, dtype: torch.dtype, beta: float,
+                 sync_every: int) -> None:  # fmt: skip
+        self.model, self.spec, self.tile, self.device, self.beta = model, model.spec, tile, device, beta
+        self.sync_every = sync_every
+        self.rows = Rows.blank(tile, self.spec, device, dtype)
+        self.cells = torch.zeros(tile, self.spec.cells, dtype=torch.uint8, device=device)
+        self.keys = torch.zeros(tile, dtype=torch.int64, device=device)
+        self.bounds = torch.zeros(tile, 5, dtype=torch.float32, device=device)
+        """(tile, 5): until, min_depth, residual_below, q_halt_above, stable_for."""
+        self.live = torch.zeros(tile, dtype=torch.bool, device=device)
+        self.orders: list[Order | None] = [None] * tile
+
+    def run(self, waiting: deque[Order], pool: Pool, report: Report, lock: object) -> None:
+        """Work until no order waits and every slot is empty; `lock` guards queue, pool and report among lanes."""
+        with torch.inference_mode():
+            while True:
+                with lock:  # type: ignore[attr-defined]
+                    entered = self._admit(waiting, pool)
+                if not entered and not any(self.orders):
+                    return
+                for _ in range(self.sync_every):
+                    self._iterate()
+                with lock:  # type: ignore[attr-defined]
+                    report.iterations += self.tile * self.sync_every
+                    self._collect(pool, report)
+
+    def _admit(self, waiting: deque[Order], pool: Pool) -> bool:
+        slots = [slot for slot, order in enumerate(self.orders) if order is None][: len(waiting)]
+        if not slots:
+            return False
+        orders = [waiting.popleft() for _ in slots]
+        at = torch.tensor(slots, dtype=torch.int64, device=self.device)
+        self.cells[at] = torch.from_numpy(np.stack([order.cells for order in orders])).to(self.device)
+        self.keys[at] = torch.tensor([order.seed for order in orders], dtype=torch.int64, device=self.device)
+        self.bounds[at] = torch.tensor(
+            [[o.until, o.halt.min_depth, o.halt.residual_below, o.halt.q_halt_above, o.halt.stable_for] for o in orders],
+            dtype=torch.float32, device=self.device,
+        )  # fmt: skip
+        parked, fresh, places = [], [], []
+        for slot, order in zip(slots, orders, strict=True):
+            self.orders[slot] = order
+            depth = pool.depth_of(order.puzzle, order.index)
+            # A row parked beyond the order's depth cannot go back: it starts again and reports the depth asked for.
+            if depth is None or depth > order.until:
+                fresh.append(slot)
+            else:
+                parked.append(slot)
+                places.append(pool.take(order.puzzle, order.index))
+        if fresh:
+            self._start(torch.tensor(fresh, dtype=torch.int64, device=self.device))
+        if parked:
+            self.rows.put(torch.tensor(parked, device=self.device), pool.rows, torch.tensor(places, device=self.device))
+        self.live[at] = True
+        self.live &= self.rows.depth < self.bounds[:, 0]
+        return True
+
+    def _start(self, at: Tensor) -> None:
+        """Give slots their random initial latents (RI), keyed by the trajectory."""
+        spec = self.spec
+        blank = Rows.blank(len(at), spec, self.device, self.rows.z.dtype)
+        shape = (spec.latents, spec.tokens, spec.hidden)
+        start = normals(self.keys[at], torch.zeros_like(at), 0, shape, truncated=True) * spec.init_std
+        blank.z = start.to(blank.z.dtype)
+        self.rows.put(at, blank, torch.arange(len(at), device=self.device))
+
+    def _iterate(self) -> None:
+        """Advance every live row by one iteration; no host synchronisation."""
+        rows, live = self.rows, self.live
+        shape = (self.spec.tokens, self.spec.hidden)
+        following = rows.depth + 1
+        z = self.model.iterate(
+            rows.z, self.model.embed(self.cells), lambda site: normals(self.keys, following, site, shape), self.beta
+        )
+        logits = self.model.logits(z)
+        residual = (z[:, 0].float() - rows.z[:, 0].float()).square().mean((1, 2)).sqrt()
+        delta = (logits - rows.logits).square().mean((1, 2)).sqrt()
+        finite = residual.isfinite() & logits.isfinite().all(2).all(1)
+        q_halt = self.model.q_halt(z)
+        residuals = torch.cat([rows.residuals[:, 1:], residual[:, None]], dim=1)
+        deltas = torch.cat([rows.deltas[:, 1:], delta[:, None]], dim=1)
+        _, min_depth, residual_below, q_above, stable_for = self.bounds.unbind(1)
+        held = (residuals.mean(1) < residual_below) & (q_halt > q_above)
+        stable = torch.where(held, rows.stable + 1, torch.zeros_like(rows.stable))
+        halted = finite & (stable >= stable_for) & (following >= min_depth)
+        settled = torch.where(residual_below == torch.inf, int(Status.Q_HALTED), int(Status.CONVERGED))
+        status = torch.where(halted, settled, int(Status.RUNNING))
+        status = torch.where(finite, status, int(Status.DIVERGED)).to(torch.uint8)
+        row = live[:, None]
+        rows.z = torch.where(row[:, :, None, None], z.to(rows.z.dtype), rows.z)
+        rows.logits = torch.where(row[:, :, None], logits, rows.logits)
+        rows.residuals, rows.deltas = torch.where(row, residuals, rows.residuals), torch.where(row, deltas, rows.deltas)
+        rows.q_halt, rows.stable = torch.where(live, q_halt, rows.q_halt), torch.where(live, stable, rows.stable)
+        rows.depth, rows.status = torch.where(live, following, rows.depth), torch.where(live, status, rows.status)
+        self.live = live & (rows.status == int(Status.RUNNING)) & (rows.depth < self.bounds[:, 0])
+
+    def _collect(self, pool: Pool, report: Report) -> None:
+        """Take finished rows out of their slots: the one host synchronisation."""
+        live = self.live.cpu().numpy()
+        done = [slot for slot, order in enumerate(self.orders) if order is not None and not live[slot]]
+        if not done:
+            return
+        at = torch.tensor(done, dtype=torch.int64, device=self.device)
+        tokens = self.rows.logits[at].argmax(-1).to(torch.uint8)
+        orders = [order for slot in done if (order := self.orders[slot]) is not None]
+        to = [order.row for order in orders]
+        depth = self.rows.depth[at].cpu().numpy()
+        status = self.rows.status[at].cpu().numpy()
+        report.depth[to], report.status[to] = depth, status
+        report.residual[to] = self.rows.residuals[at].mean(1).cpu().numpy()
+        report.logit_delta[to] = self.rows.deltas[at].mean(1).cpu().numpy()
+        report.q_halt[to] = self.rows.q_halt[at].cpu().numpy()
+        report.answer_key[to] = answer_keys(tokens).cpu().numpy().view(np.uint64)
+        report.answer[to] = tokens.cpu().numpy()
+        for slot in done:
+            self.orders[slot] = None
+        going_on = [k for k in range(len(done)) if status[k] == Status.RUNNING]
+        if going_on:
+            names = [(orders[k].puzzle, orders[k].index) for k in going_on]
+            pool.park(names, [int(depth[k]) for k in going_on], self.rows, at[going_on])

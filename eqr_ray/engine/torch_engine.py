@@ -1,0 +1,91 @@
+"""The torch engine: brings the trajectories of a slice to their depths with a few lanes of fixed tiles.
+
+A report is a function of (weights, device type, dtype, tile, question, trajectory seed, halting rule, depth). How many lanes there are, what
+else is in the slice, how a trajectory is cut into slices and whether it was parked or restarted in between make no difference; the contract
+suite in tests/contract says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from eqr_ray.engine.lane import Lane, Order, Report
+from eqr_ray.engine.rows import Pool
+from eqr_ray.model.network import EquilibriumReasoner
+from eqr_ray.types import U8, Slice, SliceResult, Trajectories
+
+CPU_TILE = 4
+"""Rows that one CPU core iterates together: enough to fill its vector units, few enough to waste little on the last rows of a slice."""
+CUDA_TILE = 1024
+PARK_BYTES = 1 << 30
+"""Memory for parked latents. A trajectory pushed out of it restarts from its seed: slower, never different."""
+
+
+class TorchEngine:
+    """Implements `types.Engine` on CPU, CUDA or MPS."""
+
+    def __init__(self, model: EquilibriumReasoner, *, device: str = "cpu", dtype: str = "float32", tile: int | None = None,
+                 threads: int = 1, beta: float | None = None, park_bytes: int = PARK_BYTES) -> None:  # fmt: skip
+        """Hold `model` on `device`. `beta` overrides the path noise of the checkpoint; `threads` counts CPU lanes."""
+        self.device = torch.device(device)
+        on_cpu = self.device.type == "cpu"
+        kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+        self.model = model.to(self.device, kind).eval().requires_grad_(False)
+        spec = model.spec
+        tile = tile or (CPU_TILE if on_cpu else CUDA_TILE)
+        row_bytes = 4 * (spec.latents * spec.tokens * spec.hidden + spec.cells * spec.vocab)
+        self.pool = Pool(spec, max(tile, park_bytes // row_bytes), self.device, kind)
+        beta = spec.noise if beta is None else beta
+        sync_every = 1 if on_cpu else 8
+        lanes = threads if on_cpu else 1
+        self.lanes = [Lane(self.model, tile, self.device, kind, beta, sync_every) for _ in range(lanes)]
+        # Each lane computes in one thread, so that a tile has the same bits whatever the number of cores.
+        self.workers = ThreadPoolExecutor(lanes, "eqr-lane", initializer=torch.set_num_threads, initargs=(1,))
+        self.lock = threading.Lock()
+        self.cells: dict[int, U8] = {}
+
+    def run(self, orders: Slice) -> SliceResult:
+        """Bring every trajectory of the slice to its depth or to its halt and report it.
+
+        Raises ValueError when the slice names a puzzle whose cells this engine was never given.
+        """
+        started = time.perf_counter()
+        for puzzle in orders.retired.tolist():
+            self.cells.pop(puzzle, None)
+            self.pool.retire(puzzle)
+        self.cells.update(orders.cells)
+        missing = {puzzle for puzzle in orders.puzzle.tolist() if puzzle not in self.cells}
+        if missing:
+            raise ValueError(
+                f"slice {orders.slice_id} orders puzzle {min(missing)}, whose cells this replica was never given"
+            )
+        seeds = orders.seed.view(np.int64).tolist()
+        columns = zip(
+            orders.puzzle.tolist(),
+            orders.index.tolist(),
+            seeds,
+            orders.until.tolist(),
+            orders.halt.tolist(),
+            strict=True,
+        )
+        waiting = deque(
+            Order(row, puzzle, index, seed, until, orders.halts[halt], self.cells[puzzle])
+            for row, (puzzle, index, seed, until, halt) in enumerate(columns)
+        )
+        report = Report.blank(len(orders), self.model.spec.cells)
+        for done in [self.workers.submit(lane.run, waiting, self.pool, report, self.lock) for lane in self.lanes]:
+            done.result()
+        trajectories = Trajectories(
+            orders.puzzle, orders.index, report.depth, report.residual, report.logit_delta, report.q_halt,
+            report.answer_key, report.status,
+        )  # fmt: skip
+        _, first = np.unique(report.answer_key, return_index=True)
+        answers = {int(report.answer_key[row]): report.answer[row] for row in first.tolist()}
+        elapsed = time.perf_counter() - started
+        return SliceResult(orders.slice_id, orders.replica_id, trajectories, answers, report.iterations, elapsed)

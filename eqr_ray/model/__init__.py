@@ -1,0 +1,1 @@
+"""The network f_θ, its specification and its checkpoints (torch)."""

@@ -1,0 +1,125 @@
+"""One network, variants by `ModelSpec`: embedding, weight-tied operator, read-out heads.
+
+Invariants: a module holds weights and constant tables only; everything that changes from call to call (latents, noise) is an argument.
+A state is one tensor (N, K, T, d), K = 2 latents (z_H, z_L) for the hierarchical form and 1 for the compact one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from eqr_ray.model.layers import Attention, SwiGLU, TokenMLP, linear, rms_norm, truncated_normal_
+from eqr_ray.model.spec import ModelSpec
+
+Noise = Callable[[int], Tensor]
+"""Gives the (N, T, d) unit normal draws of the k-th block application of an iteration."""
+
+
+class Layer(nn.Module):
+    """A token mixer and a SwiGLU, post-norm as published or pre-norm as in the compact form."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.mixer = TokenMLP(spec) if spec.mixer == "mlp" else Attention(spec)
+        self.mlp = SwiGLU(spec.hidden, spec.ff_width)
+        self.post_norm = spec.form == "hierarchical"
+        self.eps = spec.norm_eps
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (N, T, d) to (N, T, d)."""
+        if not self.post_norm:
+            h = h + self.mixer(rms_norm(h, self.eps))
+            return h + self.mlp(rms_norm(h, self.eps))
+        if isinstance(self.mixer, TokenMLP):
+            # The published mixer norms over the tokens of one feature, not over the features of one token.
+            h = rms_norm((h + self.mixer(h)).transpose(1, 2), self.eps).transpose(1, 2)
+        else:
+            h = rms_norm(h + self.mixer(h), self.eps)
+        return rms_norm(h + self.mlp(h), self.eps)
+
+
+class EquilibriumReasoner(nn.Module):
+    """f_θ with its embedding and heads; see `ModelSpec` for the two forms."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = nn.Parameter(truncated_normal_(torch.empty(spec.model_vocab, spec.hidden), spec.hidden**-0.5))
+        self.layers = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
+        self.lm_head = linear(spec.hidden, spec.model_vocab)
+        self.q_head = linear(spec.hidden, 2, bias=True)
+        with torch.no_grad():
+            self.q_head.weight.zero_()
+            self.q_head.bias.fill_(-5.0)
+        if spec.prefix_tokens:
+            self.prefix = nn.Parameter(torch.zeros(spec.prefix_tokens, spec.hidden))
+        if spec.position == "learned":
+            self.positions = nn.Parameter(truncated_normal_(torch.empty(spec.tokens, spec.hidden), spec.hidden**-0.5))
+        self.register_buffer("token_map", torch.tensor(spec.token_map), persistent=False)
+
+    def embed(self, cells: Tensor) -> Tensor:
+        """Return the injected input x (N, T, d) of questions (N, S) uint8."""
+        x = self.embedding[self.token_map[cells.long()]]
+        if self.spec.prefix_tokens:
+            x = torch.cat([self.prefix.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
+        if self.spec.position == "learned":
+            x = (x + self.positions) * math.sqrt(0.5)
+        return x * math.sqrt(self.spec.hidden)
+
+    def block(self, z: Tensor, injected: Tensor, noise: Tensor | None, beta: float) -> Tensor:
+        """Return (1 - λ) f(z + injected) + λ z + β ε, one damped block application (arXiv 2605.21488 Eq. 2)."""
+        h = z + injected
+        for layer in self.layers:
+            h = layer(h)
+        if self.spec.form == "compact":
+            h = rms_norm(h, self.spec.norm_eps)
+        z = torch.lerp(h, z, self.spec.damping)
+        return z if noise is None else z + beta * noise.to(z.dtype)
+
+    def iterate(self, z: Tensor, x: Tensor, noise: Noise | None = None, beta: float | None = None,
+                grad_cycles: int | None = None) -> Tensor:  # fmt: skip
+        """Advance states z (N, K, T, d) by one iteration (one function evaluation).
+
+        Without `noise` the path is deterministic. `beta` defaults to the spec's. `grad_cycles` limits the gradient to the last so
+        many H cycles (the published recipe: 1).
+        """
+        beta = self.spec.noise if beta is None else beta
+        use = noise if noise is not None and beta > 0 else None
+        site = 0
+
+        def draw() -> Tensor | None:
+            nonlocal site
+            site += 1
+            return use(site - 1) if use is not None else None
+
+        if self.spec.form == "compact":
+            latent = z[:, 0]
+            for _ in range(self.spec.L_cycles):
+                latent = self.block(latent, x, draw(), beta)
+            return latent.unsqueeze(1)
+        z_H, z_L = z[:, 0], z[:, 1]
+        for cycle in range(self.spec.H_cycles):
+            tracked = torch.is_grad_enabled() and (grad_cycles is None or cycle >= self.spec.H_cycles - grad_cycles)
+            with torch.set_grad_enabled(tracked):
+                for _ in range(self.spec.L_cycles):
+                    z_L = self.block(z_L, z_H + x, draw(), beta)
+                z_H = self.block(z_H, z_L, draw(), beta)
+        return torch.stack([z_H, z_L], dim=1)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Return (N, S, vocab) float32 logits over the task's tokens, read from z_H (or z)."""
+        cells = z[:, 0, self.spec.prefix_tokens :]
+        return self.lm_head(cells)[..., self.token_map].float()
+
+    def q_halt(self, z: Tensor) -> Tensor:
+        """Return (N,) float32 halting logits, read from the first token of z_H (or z)."""
+        return self.q_head(z[:, 0, 0])[..., 0].float()
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,123 @@
+"""What a network is made of: enough to build it, nothing about how it was trained.
+
+Invariants: a spec survives the round trip through JSON; an impossible combination is refused when the spec is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eqr_ray.types import InputError
+
+Form = Literal["hierarchical", "compact"]
+Mixer = Literal["mlp", "attention"]
+Position = Literal["none", "learned", "rope1d", "rope2d", "grid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A weight-tied operator z' = (1 - λ') z + λ' f_θ(z; x) + β ε, arXiv 2605.21488 Eq. 2, and its read-out heads.
+
+    `hierarchical` is the published form: two latents z_H and z_L, `H_cycles x [L_cycles x (z_L <- block(z_L, z_H + x));
+    z_H <- block(z_H, z_L)]` an iteration, post-norm. `compact` has one latent: `L_cycles x (z <- block(z, x))`, pre-norm.
+    """
+
+    task: str
+    """Name of the task whose cells the network reads, such as `sudoku9`."""
+    rows: int
+    cols: int
+    box_rows: int = 0
+    """Rows of a Sudoku box, for `position = "grid"` alone; 0 where the task has no boxes."""
+    box_cols: int = 0
+    vocab: int
+    """Tokens of the task, blank included."""
+    model_vocab: int
+    """Tokens of the embedding and of the read-out; a token t of the task is token `token_map[t]` of the network."""
+    token_map: tuple[int, ...]
+    form: Form = "compact"
+    mixer: Mixer = "attention"
+    position: Position = "rope2d"
+    hidden: int = 128
+    layers: int = 2
+    heads: int = 4
+    token_width: int = 0
+    """Inner width of the token-mixing SwiGLU (`mixer = "mlp"`)."""
+    ff_width: int = 256
+    """Inner width of the per-token SwiGLU."""
+    H_cycles: int = 1
+    L_cycles: int = 1
+    prefix_tokens: int = 0
+    """Learned tokens in front of the cells (16 in the published 97-token variants)."""
+    rope_base: float = 10.0
+    damping: float = 0.05
+    """λ: the share of the old latent kept at every block application."""
+    noise: float = 0.01
+    """β at evaluation: scale of the path noise added at every block application."""
+    init_std: float = 1.0
+    """σ of the random initial latents (truncated at two sigma, compensated)."""
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "cols", "vocab", "hidden", "layers", "heads", "ff_width", "H_cycles", "L_cycles"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model {name} must be at least 1, got {name}={getattr(self, name)}")
+        if self.hidden % self.heads:
+            raise InputError(f"model hidden must be a multiple of heads, got hidden={self.hidden}, heads={self.heads}")
+        if self.position == "rope2d" and (self.hidden // self.heads) % 4:
+            raise InputError(f"rope2d needs hidden / heads to be a multiple of 4, got {self.hidden // self.heads}")
+        if self.mixer == "mlp" and self.token_width < 1:
+            raise InputError("an mlp mixer needs token_width, the inner width of the token-mixing SwiGLU")
+        if len(self.token_map) != self.vocab or max(self.token_map) >= self.model_vocab:
+            raise InputError(
+                f"token_map must give one of the network's {self.model_vocab} tokens for each of the task's {self.vocab}, "
+                f"got {list(self.token_map)}"
+            )
+        if self.form == "compact" and self.H_cycles != 1:
+            raise InputError(f"the compact form has one latent and so H_cycles = 1, got H_cycles={self.H_cycles}")
+        if not 0.0 <= self.damping < 1.0:
+            raise InputError(f"damping must be in [0, 1), got damping={self.damping}")
+
+    @property
+    def cells(self) -> int:
+        """S, cells of a puzzle."""
+        return self.rows * self.cols
+
+    @property
+    def tokens(self) -> int:
+        """T, tokens of the network: prefix and cells."""
+        return self.prefix_tokens + self.cells
+
+    @property
+    def latents(self) -> int:
+        """How many latents a state holds: (z_H, z_L) or z alone."""
+        return 2 if self.form == "hierarchical" else 1
+
+    @property
+    def draws_per_iteration(self) -> int:
+        """Noise draws of one iteration: one at every block application."""
+        return self.H_cycles * (self.L_cycles + 1) if self.form == "hierarchical" else self.L_cycles
+
+    @property
+    def nle_per_iteration(self) -> int:
+        """Layer evaluations of one iteration: 42 for the published Sudoku network, 15 for the Maze one."""
+        return self.layers * self.draws_per_iteration
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain JSON values."""
+        return {**dataclasses.asdict(self), "token_map": list(self.token_map)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ModelSpec:
+        """Build a spec from JSON values; an unknown or missing key is an InputError."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(
+                f"model spec has the unknown key {unknown[0]!r}; known keys are {', '.join(sorted(known))}"
+            )
+        try:
+            return cls(**{**values, "token_map": tuple(values.get("token_map", ()))})
+        except TypeError as error:
+            raise InputError(f"model spec is incomplete or has a value of a wrong type: {error}") from error
