@@ -1,8 +1,9 @@
 """Reads puzzle files: CSV in the published layout, text lines, Parquet, gzip, folders of these; local or on S3.
 
 Invariants, asserted in tests/unit/puzzles/test_files.py: what `write_puzzles` writes is read back the same from every format; all
-puzzles of a run have one task; memory does not grow with the file but for a digest of each question; bad input is an InputError
-that names file, line, value and remedy. Nothing is solved while reading: a puzzle with several solutions is a puzzle.
+puzzles of a run have one task; memory does not grow with the file but for a digest of each question; bad input is an
+InputError that names file, line, value and remedy. Nothing is solved while reading: a puzzle with several solutions is
+a puzzle.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eqr_ray.puzzles.maze import MARKS
 from eqr_ray.puzzles.opening import file_system, files_of, read_text, stem
 from eqr_ray.puzzles.record import Record, Registrar, Row
 from eqr_ray.puzzles.task import Task
@@ -34,9 +36,7 @@ def read_puzzles(path: str, task: Task | None = None, limit: int | None = None) 
     yield from records if limit is None else itertools.islice(records, limit)
 
 
-def read_lines(
-    lines: Iterable[str], name: str, task: Task | None = None, limit: int | None = None
-) -> Iterator[Record]:
+def read_lines(lines: Iterable[str], name: str, task: Task | None = None, limit: int | None = None) -> Iterator[Record]:
     """Yield the records of text lines from a stream, CSV if the first line is a header; `name` stands in messages."""
     registrar = Registrar(task)
     stripped = (line.rstrip("\r\n") for line in lines)
@@ -83,10 +83,7 @@ def _rows(lines: Iterator[str], file: str, source: str) -> Iterator[Row]:
 
 
 def _text_rows(lines: Iterator[str], file: str, source: str) -> Iterator[Row]:
-    """Yield one row a line; blank lines and, in Sudoku files, lines that begin with `#` and hold a space are skipped.
-
-    A maze's line may begin with `#` and hold spaces, so what tells a comment is the second character: `# `, never a letter-free wall.
-    """
+    """Yield one row a line: its first word, or the whole line of a maze; blank lines and comments are skipped."""
     for number, line in enumerate(lines, start=1):
         if not line.strip() or _is_comment(line):
             continue
@@ -95,7 +92,8 @@ def _text_rows(lines: Iterator[str], file: str, source: str) -> Iterator[Row]:
 
 
 def _is_comment(line: str) -> bool:
-    return line.startswith("#") and not set(line) <= set("# SGo")
+    """Tell `# easy ones` from a maze, which begins with a wall too but is made of its marks, a mistyped one aside."""
+    return line.startswith("#") and sum(line.count(mark) for mark in MARKS) < len(line) / 2
 
 
 def _csv_rows(lines: Iterator[str], file: str, source: str) -> Iterator[Row]:
@@ -105,7 +103,9 @@ def _csv_rows(lines: Iterator[str], file: str, source: str) -> Iterator[Row]:
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            raise InputError(f"{file}, line {reader.line_num}: a CSV line is well formed, got {error}; correct it") from None
+            raise InputError(
+                f"{file}, line {reader.line_num}: a CSV line is well formed, got {error}; correct it"
+            ) from None
         if fields is None:
             return
         if not fields:

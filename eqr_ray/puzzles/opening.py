@@ -10,7 +10,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 from pyarrow import ArrowException, fs
 
@@ -39,7 +39,9 @@ def file_system(path: str) -> tuple[Any, str]:
     try:
         system, inner = fs.FileSystem.from_uri(path)
     except (ArrowException, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be opened ({_first_line(error)}); check the address and its credentials") from None
+        raise InputError(
+            f"{path} cannot be opened ({_first_line(error)}); check the address and its credentials"
+        ) from None
     return system, inner
 
 
@@ -75,8 +77,8 @@ def read_text(path: str) -> Iterator[str]:
         raise InputError(f"{path} cannot be read ({_first_line(error)}); check its name and permissions") from None
 
 
-def split(stream: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield the lines of a byte stream without their line ends."""
+def split(stream: Any, name: str) -> Iterator[bytes]:
+    """Yield the lines of a byte stream, which has `read`, without their line ends."""
     rest = b""
     line = 1
     while chunk := stream.read(CHUNK):

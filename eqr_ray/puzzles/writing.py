@@ -88,7 +88,8 @@ class _Counted:
 
 def _write_parquet(stream: IO[bytes], records: Iterable[Record]) -> None:
     with pq.ParquetWriter(stream, SCHEMA) as writer:
-        for batch in itertools.batched(records, BATCH):
+        waiting = iter(records)
+        while batch := list(itertools.islice(waiting, BATCH)):
             rows = [
                 {"source": r.source, "question": r.question, "answer": _answer(r), "rating": r.rating} for r in batch
             ]
