@@ -18,7 +18,7 @@ from eqr_ray.evaluation.distributions import CONFIDENCE_BINS, RESIDUAL_BINS_PER_
 from eqr_ray.evaluation.scoring import wilson
 
 WIDTH, HEIGHT = 400, 236
-LEFT, RIGHT, TOP, BOTTOM = 42, 10, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 42, 20, 12, 40
 MOST_STEPS = 240
 """Points of a curve; more would be finer than a pixel."""
 MOST_BARS = 28
@@ -64,9 +64,9 @@ def iterations_histogram(seen: Distributions) -> Markup:
     for cost in costs:
         bars[int(np.searchsorted(edges, cost, side="right")) - 1].add(seen.by_nfe[cost])
     most = max(bar.puzzles for bar in bars)
-    axes = Axes(edges[0], edges[-1], _ceiling(most), log=True)
+    axes = Axes(*_room(edges[0], edges[-1]), _ceiling(most), log=True)
     parts = [
-        axes.frame(_log_ticks(edges[0], edges[-1]), _count_ticks(axes.top), "iterations of a puzzle (NFE), log scale")
+        axes.frame(_log_ticks(axes.low, axes.high), _count_ticks(axes.top), "iterations of a puzzle (NFE), log scale")
     ]
     for low, high, bar in zip(edges, edges[1:], bars, strict=False):
         if not bar.puzzles:
@@ -97,7 +97,7 @@ def settled_curve(seen: Distributions) -> Markup:
     settled = np.cumsum([c.puzzles for c in counts])
     judged = np.cumsum([c.judged(seen.labelled) for c in counts])
     right = np.cumsum([c.right(seen.labelled) for c in counts])
-    axes = Axes(costs[0], max(costs[-1], costs[0] + 1), 1.0, log=True)
+    axes = Axes(*_room(costs[0], costs[-1]), 1.0, log=True)
     parts = [axes.frame(_log_ticks(axes.low, axes.high), _share_ticks(), "iterations of a puzzle (NFE), log scale")]
     keep = _thin(np.log(costs))
     shares = [(axes.x(costs[i]), axes.y(settled[i] / settled[-1])) for i in keep]
@@ -128,8 +128,8 @@ def accuracy_by_residual(seen: Distributions) -> Markup:
     if not bins:
         return Markup("")
     low, high = (10 ** (edge / RESIDUAL_BINS_PER_DECADE) for edge in (bins[0], bins[-1] + 1))
-    axes = Axes(low, high, 1.0, log=True)
-    parts = [axes.frame(_log_ticks(low, high), _share_ticks(), "residual of the answer, log scale")]
+    axes = Axes(*_room(low, high), 1.0, log=True)
+    parts = [axes.frame(_log_ticks(axes.low, axes.high), _share_ticks(), "residual of the answer, log scale")]
     total = sum(judged.puzzles for judged in seen.by_residual.values())
     for place in bins:
         ends = [10 ** (edge / RESIDUAL_BINS_PER_DECADE) for edge in (place, place + 1)]
@@ -179,6 +179,11 @@ def _svg(parts: Sequence[str], label: str) -> Markup:
     )
 
 
+def _room(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of a log axis, moved apart where they are so close that a bar would fill the chart."""
+    return (low, high) if high >= 4 * low else (low / 2, high * 2)
+
+
 def _integer_edges(low: int, high: int) -> list[int]:
     """Return at most MOST_BARS + 1 edges of whole-number bins of near-equal width on a log scale; the last is above `high`."""
     low = max(low, 1)
@@ -210,7 +215,7 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 def _number(value: float) -> str:
     if value >= 10_000:
         return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
-    if value >= 0.001:
+    if value >= 0.001 or not value:
         return f"{value:.4g}"
     mantissa, exponent = f"{value:.0e}".split("e")
     return f"{mantissa}e{int(exponent)}"
@@ -219,12 +224,12 @@ def _number(value: float) -> str:
 def _ceiling(most: int) -> float:
     """Return a round number at or above `most`."""
     power = 10 ** math.floor(math.log10(most))
-    return next(float(step * power) for step in (1, 2, 4, 5, 8, 10) if step * power >= most)
+    return next(float(step * power) for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 5, 6, 8, 10) if step * power >= most)
 
 
 def _count_ticks(top: float) -> list[tuple[float, str]]:
     if top < 4:
-        return [(v, str(v)) for v in range(int(top) + 1)]
+        return [(v, str(v)) for v in range(math.floor(top) + 1)]
     return [(top * k / 4, _number(top * k / 4)) for k in range(5)]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 
@@ -60,11 +60,10 @@ def read_findings(folder: str) -> Findings:
         )
     written = _read_json(system, f"{root}/summary.json", folder)
     partial = written is None or written.get("puzzles") != running.puzzles
-    facts = RunFacts() if written is None or partial else _facts(written)
-    summary = running.summary(facts)
-    if summary.nle_mean is None and written is not None and not partial and isinstance(written.get("nle_mean"), float):
-        per_nfe = written["nle_mean"] / summary.nfe_mean if summary.nfe_mean else None
-        summary = running.summary(_facts(written, round(per_nfe) if per_nfe else None))
+    if written is None or partial:
+        summary = running.summary(RunFacts())
+    else:
+        summary = _with_facts(running, written)
     return Findings(summary, seen, _read_json(system, f"{root}/config.json", folder), partial)
 
 
@@ -157,15 +156,16 @@ def _read_json(system: pafs.FileSystem, path: str, folder: str) -> dict[str, obj
     return value if isinstance(value, dict) else None
 
 
-def _facts(written: Mapping[str, object], nle_per_nfe: int | None = None) -> RunFacts:
-    """Return the facts that an earlier summary holds; a key that is missing there is not known."""
-    checkpoint = written.get("checkpoint")
+def _with_facts(running: Running, written: Mapping[str, object]) -> Summary:
+    """Return the numbers of the verdicts with the facts that the run's own summary holds; a missing key is not known."""
+    checkpoint, nle_mean = written.get("checkpoint"), written.get("nle_mean")
     plain = {
         name: written.get(name)
         for name in ("nfe_computed", "wall_s", "replicas", "lost_slices", "policy", "seed", "version", "device")
     }
     kept = CheckpointFacts(**checkpoint) if isinstance(checkpoint, dict) else None
-    return RunFacts(**plain, checkpoint=kept, nle_per_nfe=nle_per_nfe)  # type: ignore[arg-type]
+    summary = running.summary(RunFacts(**plain, checkpoint=kept))  # type: ignore[arg-type]
+    return replace(summary, nle_mean=float(nle_mean) if isinstance(nle_mean, int | float) else None)
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
@@ -179,8 +179,10 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 
 def _count(value: float | None) -> str:
-    """Write a number with thin thousands separators; at most one decimal."""
+    """Write a number with thin thousands separators; one decimal below 10 000, two figures below 1."""
     if value is None:
         return "–"
+    if 0 < value < 1:
+        return f"{value:.2g}"
     text = f"{value:,.1f}" if isinstance(value, float) and value < 10_000 else f"{round(value):,}"
     return text.replace(",", "\u202f")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -84,8 +84,9 @@ class VerdictRow:
     top1_logit_exact: bool | None
     correct_votes: int | None
 
-
-_NAMES = tuple(column.name for column in fields(VerdictRow))
+    def as_dict(self) -> dict[str, object]:
+        """Return column -> value, the form in which a ledger takes rows."""
+        return {name: getattr(self, name) for name in VERDICT_SCHEMA.names}
 
 
 def score(record: Record, verdict: Verdict, task: Task) -> VerdictRow:
@@ -138,8 +139,7 @@ def _format(task: Task, cells: U8, question: str) -> str:
 
 def to_table(rows: Iterable[VerdictRow]) -> pa.Table:
     """Return the rows as a table of `VERDICT_SCHEMA`."""
-    kept = list(rows)
-    return pa.table({name: [getattr(row, name) for row in kept] for name in _NAMES}, schema=VERDICT_SCHEMA)
+    return pa.Table.from_pylist([row.as_dict() for row in rows], schema=VERDICT_SCHEMA)
 
 
 def _finite(value: float) -> float | None:
