@@ -105,13 +105,11 @@ class Adaptive:
         spawn = np.where(spawn_to > 0, np.minimum(room, left_over // np.maximum(spawn_to, 1)), 0)
 
         granted = (np.bincount(owner[extend_to > 0], minlength=n_puzzles) > 0) | (spawn > 0)
-        reason = np.full(n_puzzles, StopReason.DEPTH_SPENT, dtype=object)
-        if self.budget.nfe < self.depth * self.breadth:
-            reason[left == 0] = StopReason.NFE_SPENT
-        reason[accepted] = StopReason.CONVERGED
-        reason[agreed] = StopReason.CONSENSUS
-        reason[open_ & granted] = None
-        return Allocations(tuple(reason.tolist()), extend_to, spawn.astype(np.int32), spawn_to.astype(np.int32))
+        spent = StopReason.NFE_SPENT if self.budget.nfe < self.depth * self.breadth else StopReason.DEPTH_SPENT
+        reasons = (None, StopReason.DEPTH_SPENT, spent, StopReason.CONVERGED, StopReason.CONSENSUS)
+        reason = np.select([agreed, accepted, granted, left == 0], [4, 3, 0, 2], default=1)
+        stop = tuple(map(reasons.__getitem__, reason.tolist()))
+        return Allocations(stop, extend_to, spawn.astype(np.int32), spawn_to.astype(np.int32))
 
     def _worth_extending(self, tallies: Tallies, owner: I64) -> Bool:
         rows = tallies.trajectories

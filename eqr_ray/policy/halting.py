@@ -44,10 +44,11 @@ def extend_streak(streak: I32, held: Bool) -> I32:
     return np.where(held, streak + 1, 0).astype(np.int32)
 
 
-def halted_at(rule: HaltRule, residual: F32, q_halt: F32, first_depth: int = 1, streak: I32 | None = None) -> I32:
+def halted_at(rule: HaltRule, residual: F32, q_halt: F32, first_depth: int | I32 = 1, streak: I32 | None = None) -> I32:
     """Return the depth at which each row halts, 0 for a row that does not.
 
-    residual, q_halt: (N, T) float32, column t is the iteration at depth `first_depth + t`. streak: (N,) iterations in a
+    residual, q_halt: (N, T) float32, column t is the iteration at depth `first_depth + t`; first_depth is one number or
+    (N,). streak: (N,) iterations in a
     row that the rule had held before the first column; zeros when left out.
     """
     held = holds(rule, residual, q_halt)
@@ -56,8 +57,9 @@ def halted_at(rule: HaltRule, residual: F32, q_halt: F32, first_depth: int = 1, 
         return np.zeros(n_rows, np.int32)
     before = np.zeros(n_rows, np.int32) if streak is None else streak
     step = np.arange(1, n_steps + 1, dtype=np.int32)
+    first = np.broadcast_to(np.asarray(first_depth, np.int32), n_rows)
     # The last column that broke the rule, up to each column; a row unbroken so far carries its earlier streak.
     broken = np.maximum.accumulate(np.where(held, 0, step), axis=1)
     run = step - broken + np.where(broken == 0, before[:, None], 0)
-    halts = held & (run >= rule.stable_for) & (first_depth + step - 1 >= rule.min_depth)
-    return np.where(halts.any(axis=1), first_depth + halts.argmax(axis=1), 0).astype(np.int32)
+    halts = held & (run >= rule.stable_for) & (first[:, None] + step - 1 >= rule.min_depth)
+    return np.where(halts.any(axis=1), first + halts.argmax(axis=1), 0).astype(np.int32)
