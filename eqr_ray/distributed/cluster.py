@@ -1,0 +1,115 @@
+"""The Ray that a run works on: one of its own on this machine, or a cluster that is already there.
+
+Invariants, asserted in tests/ray_local: what was not started here is not shut down here; a Ray of its own listens on the loopback
+interface only; an address without a cluster is one sentence, within seconds. Ray is imported inside the functions, because the
+settings below are read when it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from eqr_ray.distributed.shares import Node
+from eqr_ray.types import InputError
+
+LOCAL_SETTINGS = {
+    # Without it the servers of a local Ray listen on every interface, whatever node address they are given.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A warning about replicas without a GPU, printed by every worker.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+OBJECT_STORE_BYTES = 2**28
+"""Slices and weights are small; Ray's default would claim a third of the memory."""
+REACH_S = 5.0
+"""How long a cluster's port may take to accept a connection; Ray itself would try for minutes."""
+
+
+class Cluster:
+    """The connected Ray, as far as a run needs to know it."""
+
+    def nodes(self) -> list[Node]:
+        """Return the living nodes that are not being drained."""
+        import ray
+
+        draining = self.draining()
+        return [
+            Node(float(node["Resources"].get("CPU", 0.0)), float(node["Resources"].get("GPU", 0.0)))
+            for node in ray.nodes()
+            if node["Alive"] and node["NodeID"] not in draining
+        ]
+
+    def draining(self) -> frozenset[str]:
+        """Return the ids of nodes that will be taken away; Ray tells it nowhere else."""
+        import ray._private.state
+
+        return frozenset(ray._private.state.state.get_draining_nodes())
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Cluster]:
+    """Connect to `local` (a Ray of its own), `auto` (the cluster of this machine) or `host:port`; InputError if nothing is there.
+
+    A Ray to which this process is connected already is used as it is, whatever the address.
+    """
+    if address not in ("local", "auto") and not re.fullmatch(r"[\w.\-\[\]:]+:\d{1,5}", address):
+        raise InputError(
+            f"address must be local, auto or host:port, got {address!r}; to use a cluster from outside, submit "
+            "jobs/evaluate.py to it as a Ray job"
+        )
+    if address == "local":
+        for name, value in LOCAL_SETTINGS.items():
+            os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield Cluster()
+        return
+    if address == "local":
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=OBJECT_STORE_BYTES,
+        )
+    else:
+        _join(address)
+    try:
+        yield Cluster()
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str) -> None:
+    import ray
+    from ray._private.services import canonicalize_bootstrap_address
+
+    nothing = "start one with `ray start --head`, correct the address, or use --address local"
+    try:
+        found = canonicalize_bootstrap_address(address)
+    except (ConnectionError, ValueError, OSError):
+        found = None
+    if found is None:
+        raise InputError(f"address {address}: no Ray cluster is known here; {nothing}")
+    host, _, port = found.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    except OSError as error:
+        raise InputError(f"address {address}: nothing answers at {found} ({error}); {nothing}") from None
+    try:
+        ray.init(address=found, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError:
+        raise InputError(
+            f"address {address}: the server at {found} refused this program; if the cluster asks for a token, set "
+            "RAY_AUTH_MODE=token and its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        ) from None
+    except RuntimeError as error:
+        if "ersion mismatch" not in str(error):
+            raise
+        versions = " ".join(str(error).split())[:300]
+        raise InputError(f"address {address}: {versions}; install the cluster's Ray and Python here") from None

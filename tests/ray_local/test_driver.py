@@ -1,0 +1,139 @@
+"""The ray.wait loop with a quick engine: same verdicts whatever happens to the replicas, and an end to hopeless runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from engines import Dying, Failing, Hanging, Hashing
+
+from eqr_ray.coordinator import Coordinator, drive_local
+from eqr_ray.distributed.driver import Driver, GaveUp, Staffing
+from eqr_ray.distributed.replica import EngineFactory
+from eqr_ray.distributed.roster import Patience
+from eqr_ray.distributed.shares import Share
+from eqr_ray.policy import policy_from
+from eqr_ray.types import Puzzle, Verdict
+
+SHARE = Share(num_cpus=0.25, num_gpus=0.0, threads=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_node() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def puzzles(n: int) -> list[Puzzle]:
+    draw = np.random.default_rng(5)
+    return [Puzzle(f"p{i}", "sudoku4", draw.integers(0, 5, 16).astype(np.uint8)) for i in range(n)]
+
+
+def coordinator() -> Coordinator:
+    return Coordinator(policy_from("adaptive", depth=32, breadth=8), seed=3, slice_rows=64, leg=8, open_limit=200)
+
+
+def staffing(
+    factory: EngineFactory,
+    replicas: int = 3,
+    patience: Patience | None = None,
+    desired: Callable[[], int] | None = None,
+) -> Staffing:
+    return Staffing(
+        factory=factory,
+        share=SHARE,
+        desired=desired or (lambda: replicas),
+        draining=frozenset,
+        patience=patience or Patience(tries=3),
+        first_rows=16,
+    )
+
+
+def row(verdict: Verdict) -> tuple[object, ...]:
+    votes = tuple((v.answer_key, v.answer.tobytes(), *astuple(v)[2:]) for v in verdict.ballot)
+    return (verdict.puzzle_id, verdict.answer.tobytes(), *astuple(verdict)[2:-1], votes)
+
+
+def drive(plan: Staffing, n: int = 300) -> tuple[list[tuple[object, ...]], Driver]:
+    driver = Driver(coordinator(), plan)
+    rows = [row(verdict) for batch in driver.drive(iter(puzzles(n))) for verdict in batch]
+    return sorted(rows, key=str), driver
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[tuple[object, ...]]:
+    """The verdicts of one engine in this process, without Ray."""
+    return sorted((row(v) for v in drive_local(coordinator(), Hashing()(), puzzles(300))), key=str)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_the_number_of_replicas_does_not_change_a_verdict(expected, replicas):
+    rows, driver = drive(staffing(Hashing(), replicas))
+    assert rows == expected
+    assert driver.effort.most_ready <= replicas
+    assert driver.effort.devices == {"hash"}
+
+
+def test_a_killed_replica_is_replaced_and_changes_no_verdict(expected, tmp_path: Path):
+    rows, driver = drive(staffing(Dying(Hashing(0.001), str(tmp_path / "died"))))
+    assert (tmp_path / "died").exists()
+    assert driver.effort.lost_replicas == 1
+    assert rows == expected
+
+
+def test_a_replica_that_hangs_is_given_up_and_changes_no_verdict(expected, tmp_path: Path):
+    patience = Patience(quiet_s=0.5, ping_s=5, hang_s=3, tries=3)
+    rows, driver = drive(staffing(Hanging(Hashing(), str(tmp_path / "hung")), 2, patience))
+    assert driver.effort.lost_replicas == 1
+    assert rows == expected
+
+
+def test_an_engine_that_always_raises_ends_the_run_with_its_error():
+    with pytest.raises(GaveUp, match="ArithmeticError: the device computes nonsense"):
+        drive(staffing(Failing("run"), 1))
+
+
+def test_an_engine_that_cannot_be_built_ends_the_run_with_its_error():
+    with pytest.raises(GaveUp, match="the weights are not on this node"):
+        drive(staffing(Failing("built"), 2))
+
+
+def test_replicas_that_no_node_can_hold_end_the_run():
+    plan = Staffing(Hashing(), Share(64.0, 0.0, 1), lambda: 1, frozenset, Patience(give_up_s=2.0))
+    with pytest.raises(GaveUp, match="no replica could be had for 2 s"):
+        drive(plan)
+
+
+def test_replicas_join_and_leave_during_a_run(expected):
+    started = time.monotonic()
+    seen: list[int] = []
+
+    def desired() -> int:
+        seen.append(1 if len(seen) < 2 else 3 if len(seen) < 4 else 1)
+        return seen[-1]
+
+    rows, driver = drive(staffing(Hashing(0.01), desired=desired))
+    assert rows == expected
+    assert driver.effort.most_ready > 1, f"nobody joined within {time.monotonic() - started:.0f} s"
+    assert driver.effort.lost_replicas == 0
+
+
+def test_a_run_that_is_closed_halfway_leaves_no_actor_behind():
+    driver = Driver(coordinator(), staffing(Hashing(0.001), 2))
+    running = driver.drive(iter(puzzles(300)))
+    while not next(running):
+        pass
+    running.close()
+    assert driver.effort.ready == 0
+    # An actor that is alive holds its share of the two CPUs.
+    for _ in range(100):
+        if ray.available_resources().get("CPU") == 2.0:
+            break
+        time.sleep(0.1)
+    assert ray.available_resources().get("CPU") == 2.0
