@@ -106,6 +106,11 @@ class Pool:
         for index in list(self.places.get(puzzle, {})):
             self.take(puzzle, index)
 
+    def clear(self) -> None:
+        """Forget every trajectory."""
+        for puzzle in list(self.places):
+            self.retire(puzzle)
+
     def _grow(self, needed: int) -> None:
         have = len(self.rows.depth)
         if needed <= have:

@@ -50,6 +50,11 @@ class TorchEngine:
         self.lock = threading.Lock()
         self.cells: dict[int, U8] = {}
 
+    def reset(self) -> None:
+        """Forget every puzzle and parked trajectory: what a new coordinator numbers from 0 again starts afresh."""
+        self.cells.clear()
+        self.pool.clear()
+
     def run(self, orders: Slice) -> SliceResult:
         """Bring every trajectory of the slice to its depth or to its halt and report it.
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eqr_ray.puzzles import read_puzzles
-from eqr_ray.puzzles import task as find_task
+from eqr_ray.puzzles.files import read_puzzles
 from eqr_ray.puzzles.symmetry import augment
+from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.training.settings import RevealSettings, SourceSettings
 from eqr_ray.types import U8, InputError
 
@@ -47,7 +47,7 @@ def load_pairs(source: SourceSettings, task: str, limit: int | None = None) -> P
             )
     else:
         questions, answers = [], []
-        for record in read_puzzles(source.path, task=task):
+        for record in read_puzzles(source.path, task=find_task(task)):
             if record.answer is not None and (not source.only or record.source in source.only):
                 questions.append(record.puzzle.cells)
                 answers.append(record.answer)
@@ -84,7 +84,8 @@ class Sampler:
         question = np.stack([self.sets[k].question[row] for k, row in zip(which, rows, strict=True)])
         answer = np.stack([self.sets[k].answer[row] for k, row in zip(which, rows, strict=True)])
         if self.augmented:
-            question, answer = augment(self.task, question, answer, rng)
+            variants = augment(self.task, question, answer, rng)
+            question, answer = variants.questions, variants.answers
         return Pairs(self._revealed(question, answer, progress, rng), answer)
 
     def _revealed(self, question: U8, answer: U8, progress: float, rng: np.random.Generator) -> U8:

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from eqr_ray.config.reading import Config
 from eqr_ray.model.spec import ModelSpec
-from eqr_ray.puzzles import task as find_task
+from eqr_ray.puzzles.task import task as find_task
 
 
-class Frozen(BaseModel):
-    """A settings block: frozen, every key known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceSettings(Frozen):
+class SourceSettings(Config):
     """One set of training puzzles."""
 
     path: str
@@ -32,7 +27,7 @@ class SourceSettings(Frozen):
     """Leave out so many puzzles at the head of the file (kept back for calibration or tests)."""
 
 
-class RevealSettings(Frozen):
+class RevealSettings(Config):
     """Difficulty curriculum: some fresh puzzles start with solved cells revealed, fewer as training goes on."""
 
     share: tuple[float, float] = (0.0, 0.0)
@@ -43,7 +38,7 @@ class RevealSettings(Frozen):
     """Fraction of the run at which the share has reached its end value."""
 
 
-class NetworkSettings(Frozen):
+class NetworkSettings(Config):
     """The free choices of `ModelSpec`; the rest follows from the task."""
 
     form: Literal["compact", "hierarchical"] = "compact"
@@ -71,7 +66,7 @@ class NetworkSettings(Frozen):
         )  # fmt: skip
 
 
-class EvaluationSettings(Frozen):
+class EvaluationSettings(Config):
     """Accuracy by depth during training, on puzzles that training never draws."""
 
     path: str | None = None
@@ -81,7 +76,7 @@ class EvaluationSettings(Frozen):
     """Steps between two evaluations."""
 
 
-class TrainSettings(Frozen):
+class TrainSettings(Config):
     """A training run. One step is one segment: loss, gradient, optimizer step, detached carry (SOT)."""
 
     task: str
