@@ -28,6 +28,7 @@ def verdicts_of(
     nfe, breadth = tallies.nfe.tolist(), tallies.breadth.tolist()
     confidence, votes = choices.confidence.tolist(), choices.votes.tolist()
     keys, first, ballot_first = rows.answer_key.tolist(), tallies.start.tolist(), choices.start.tolist()
+    decoded: list[U8] = answers.tolist()
     columns = zip(
         ballots.answer_key.tolist(),
         ballots.count.tolist(),
@@ -39,7 +40,7 @@ def verdicts_of(
     found: list[Verdict] = []
     for p, puzzle in enumerate(puzzles):
         own = slice(first[p], first[p + 1])
-        answer_of: dict[int, U8] = dict(zip(keys[own], answers[own], strict=True))
+        answer_of = dict(zip(keys[own], decoded[own], strict=True))
         ballot: list[Vote] = []
         for _ in range(ballot_first[p], ballot_first[p + 1]):
             key, count, weight, best_residual, best_logit_delta = next(columns)
