@@ -120,6 +120,7 @@ class EvaluateConfig(Config):
     )
 
 
+_POLICY_FILES = (".yaml", ".yml", ".json")
 _VERDICT_KEYS = ("puzzles", "task", "checkpoint", "policy", "seed", "dtype", "slots")
 """What a verdict can depend on; the rest says where, how long and how fast."""
 
@@ -133,17 +134,25 @@ def load_config(
     `PolicyConfig`; what is given beside it wins over that file. Raises InputError, one sentence.
     """
     config = load_into(EvaluateConfig, path, overrides, options)
-    if not config.policy.name.endswith((".yaml", ".yml", ".json")):
-        return config
-    policy = load_policy(config.policy)
-    return config.model_copy(update={"policy": policy})
+    return config.model_copy(update={"policy": load_policy(config.policy)})
+
+
+def policy_config(
+    name: str | None = None, depth: int | None = None, breadth: int | None = None, nfe: int | None = None
+) -> PolicyConfig:
+    """Return the policy of a name or a policy file with a budget; None leaves a value out. Raises InputError."""
+    return load_policy(
+        load_into(PolicyConfig, None, (), {"name": name, "depth": depth, "breadth": breadth, "nfe": nfe})
+    )
 
 
 def load_policy(given: PolicyConfig) -> PolicyConfig:
-    """Return the policy of the file that `given.name` points to, with the other given keys put over it.
+    """Return `given`, or the policy of the file that its name points to with the other given keys put over it.
 
     In a policy file the policy's own parameters may stand beside `depth` and `breadth` as well as under `params`.
     """
+    if not given.name.endswith(_POLICY_FILES):
+        return given
     filed = read_mapping(given.name)
     if "name" not in filed:
         raise InputError(f"{given.name}: a policy file must give `name`; add a line such as `name: adaptive`")
@@ -160,7 +169,7 @@ def load_policy(given: PolicyConfig) -> PolicyConfig:
         policy = load_into(PolicyConfig, None, (), over)
     except InputError as problem:
         raise InputError(f"{given.name}: {problem}") from None
-    if policy.name.endswith((".yaml", ".yml", ".json")):
+    if policy.name.endswith(_POLICY_FILES):
         raise InputError(
             f"{given.name}: name must be a policy's name, got {policy.name!r}; a policy file cannot point to another"
         )

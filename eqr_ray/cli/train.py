@@ -1,0 +1,37 @@
+"""`eqr-ray train`: puzzles to a checkpoint."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "config", required=True, metavar="YAML", help="The recipe; see configs/train.")
+@click.option("--out", required=True, metavar="DIR", help="Where checkpoint, log and state go.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long, with everything saved."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in DIR.")
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Such as cpu, cuda or mps.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network's block; worth it on a GPU.")
+def train(
+    config: str,
+    out: str,
+    overrides: tuple[str, ...],
+    minutes: float | None,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    compiled: bool,
+) -> None:
+    """Train a checkpoint from a recipe, or continue an interrupted run."""
+    from eqr_ray.training.run import train_from_config
+
+    folder = train_from_config(
+        config, overrides, out=out, minutes=minutes, resume=resume, device=device, threads=threads, compiled=compiled
+    )
+    click.echo(folder)
