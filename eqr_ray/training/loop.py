@@ -16,10 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eqr_ray.model.checkpoint import load
 from eqr_ray.model.layers import truncated_normal_
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.training.data import Sampler
 from eqr_ray.training.settings import TrainSettings
+from eqr_ray.types import InputError
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +97,13 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.spec = settings.network.spec(settings.task)
         self.model = EquilibriumReasoner(self.spec).to(self.device)
+        if settings.start_from:
+            found = load(settings.start_from)
+            if found.spec != self.spec:
+                raise InputError(
+                    f"start_from: checkpoint {found.name} has another network than the settings; make them agree"
+                )
+            self.model.load_state_dict(found.model.state_dict())
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.lr, betas=settings.betas, fused=True
         )

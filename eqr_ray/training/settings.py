@@ -84,6 +84,8 @@ class TrainSettings(Config):
     network: NetworkSettings = NetworkSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     reveal: RevealSettings = RevealSettings()
+    start_from: str | None = None
+    """Checkpoint (name, folder or URI) whose weights the run starts from; by default random ones."""
     augment: bool = True
     """Draw a random symmetry of every fresh puzzle."""
     steps: int = Field(default=20_000, ge=1)

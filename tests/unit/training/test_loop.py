@@ -1,0 +1,177 @@
+"""Training steps: the loss, the schedule, replacement of rows, and runs that stop and resume."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eqr_ray.model.checkpoint import load
+from eqr_ray.puzzles.task import task as find_task
+from eqr_ray.training.loop import Trainer, learning_rate, token_loss
+from eqr_ray.training.run import train_from_config
+from eqr_ray.training.settings import TrainSettings
+from eqr_ray.training.state import save_state
+from eqr_ray.types import U8, InputError
+
+
+def solved_grids(n: int, seed: int = 0) -> tuple[U8, U8]:
+    """Return questions and answers of 4x4 Sudoku: relabellings of one grid with half of the cells blank."""
+    rng = np.random.default_rng(seed)
+    base = np.array([0, 1, 2, 3, 2, 3, 0, 1, 1, 0, 3, 2, 3, 2, 1, 0])
+    answer = np.stack([rng.permutation(4)[base] + 1 for _ in range(n)]).astype(np.uint8)
+    return np.where(rng.random(answer.shape) < 0.5, answer, 0).astype(np.uint8), answer
+
+
+@pytest.fixture
+def puzzles(tmp_path: Path) -> Path:
+    question, answer = solved_grids(64)
+    np.savez(tmp_path / "puzzles.npz", question=question, answer=answer)
+    return tmp_path / "puzzles.npz"
+
+
+def settings(puzzles: Path, **changes: object) -> TrainSettings:
+    values: dict[str, object] = {
+        "task": "sudoku4",
+        "sources": [{"path": str(puzzles)}],
+        "network": {"hidden": 16, "layers": 1, "heads": 2, "ff_width": 16, "position": "rope2d"},
+        "evaluation": {"path": str(puzzles), "puzzles": 8, "depths": [1, 2], "every": 10},
+        "batch": 8,
+        "steps": 30,
+        "segments": 4,
+        "warmup": 5,
+        "log_every": 5,
+        "save_every": 10,
+    }
+    return TrainSettings.model_validate(values | changes)
+
+
+def written(settings: TrainSettings, path: Path) -> Path:
+    path.write_text(json.dumps(settings.model_dump(mode="json")))
+    return path
+
+
+def test_training_lowers_the_loss_of_an_easy_task(puzzles: Path) -> None:
+    trainer = Trainer(settings(puzzles, steps=60, lr=1e-2, batch=32))
+    losses = [trainer.step().loss for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def test_stopped_and_resumed_run_ends_with_the_weights_of_an_undisturbed_one(puzzles: Path, tmp_path: Path) -> None:
+    config = written(settings(puzzles), tmp_path / "train.json")
+    whole = train_from_config(config, out=tmp_path / "whole")
+    train_from_config(config, out=tmp_path / "parts", minutes=1e-9)
+    assert (tmp_path / "parts" / "latest").read_text().strip() == "state-0000000"
+    stepped = Trainer(settings(puzzles))
+    for _ in range(13):
+        stepped.step()
+    save_state(stepped, tmp_path / "parts")
+    resumed = train_from_config(config, out=tmp_path / "parts", resume=True)
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_checkpoint_of_a_run_loads_and_its_card_names_the_recipe(puzzles: Path, tmp_path: Path) -> None:
+    folder = train_from_config(written(settings(puzzles), tmp_path / "train.json"), out=tmp_path / "run")
+    loaded = load(str(folder))
+    assert loaded.spec.task == "sudoku4"
+    assert loaded.card["steps"] == 30
+    assert set(loaded.card["accuracy_by_depth"]["exact_accuracy"]) == {"1", "2"}
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [5, 10, 15, 20, 25, 30]
+
+
+def test_a_run_starts_from_the_weights_of_a_checkpoint_of_the_same_network(puzzles: Path, tmp_path: Path) -> None:
+    folder = train_from_config(written(settings(puzzles), tmp_path / "train.json"), out=tmp_path / "run")
+    started = Trainer(settings(puzzles, start_from=str(folder)))
+    assert torch.equal(started.model.embedding, load(str(folder)).model.embedding)
+    with pytest.raises(InputError, match="another network"):
+        Trainer(settings(puzzles, start_from=str(folder), network={"hidden": 32}))
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(puzzles: Path, tmp_path: Path) -> None:
+    config = written(settings(puzzles), tmp_path / "train.json")
+    train_from_config(config, out=tmp_path / "run", minutes=1e-9)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    with pytest.raises(InputError, match="--resume"):
+        train_from_config(config, out=tmp_path / "run")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_resuming_with_other_settings_names_the_difference(puzzles: Path, tmp_path: Path) -> None:
+    config = written(settings(puzzles), tmp_path / "train.json")
+    train_from_config(config, out=tmp_path / "run", minutes=1e-9)
+    with pytest.raises(InputError, match="batch=8"):
+        train_from_config(config, ["batch=16"], out=tmp_path / "run", resume=True)
+
+
+def test_resuming_from_a_damaged_save_is_one_sentence(puzzles: Path, tmp_path: Path) -> None:
+    config = written(settings(puzzles), tmp_path / "train.json")
+    train_from_config(config, out=tmp_path / "run", minutes=1e-9)
+    file = next((tmp_path / "run").glob("state-*")) / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        train_from_config(config, out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["steps=0"], "steps"),
+        (["nework.hidden=16"], "network.hidden"),
+        (["sources=[{path: nowhere.npz}]"], "nowhere.npz"),
+        (["network.heads=3"], "heads"),
+        (["loss=hinge"], "loss"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_by_name(
+    puzzles: Path, tmp_path: Path, changes: list[str], message: str
+) -> None:
+    config = written(settings(puzzles), tmp_path / "train.json")
+    with pytest.raises(InputError, match=message):
+        train_from_config(config, changes, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_learning_rate_warms_up_then_falls_along_a_cosine(puzzles: Path) -> None:
+    plan = settings(puzzles, steps=105, warmup=5, lr=1.0, lr_end=0.1)
+    assert [learning_rate(plan, step) for step in (0, 4)] == [0.2, 1.0]
+    assert learning_rate(plan, 55) == pytest.approx(0.55)
+    assert learning_rate(plan, 105) == pytest.approx(0.1)
+
+
+def test_stablemax_loss_is_its_definition() -> None:
+    logits = torch.tensor([[[1.0, -1.0, 0.0]]])
+    # s(x) = x + 1 for x >= 0 and 1 / (1 - x) below: 2, 1/2, 1, which add up to 7/2.
+    for token, share in ((0, 2 / 3.5), (1, 0.5 / 3.5), (2, 1 / 3.5)):
+        assert float(token_loss(logits, torch.tensor([[token]]), "stablemax")) == pytest.approx(-math.log(share))
+
+
+def test_rows_end_at_their_last_segment_when_nothing_halts_them(puzzles: Path) -> None:
+    trainer = Trainer(settings(puzzles, segments=3, lr=1e-9))
+    ended = [trainer.step().finished for _ in range(7)]
+    assert ended == [0, 0, 8, 0, 0, 8, 0]
+
+
+def test_the_sampler_repeats_itself_and_its_draws_are_puzzles(puzzles: Path) -> None:
+    sampler = Trainer(settings(puzzles)).sampler
+    first, again, later = (sampler.draw(16, drawn, 0.0) for drawn in (5, 5, 6))
+    assert (first.question == again.question).all()
+    assert (first.question != later.question).any()
+    rules = find_task("sudoku4")
+    assert all(rules.is_valid(q, a) for q, a in zip(first.question, first.answer, strict=True))
+
+
+def test_the_curriculum_reveals_cells_of_the_answer_and_fades(puzzles: Path) -> None:
+    sampler = Trainer(settings(puzzles, reveal={"share": [1.0, 0.0], "most": 16, "until": 0.5})).sampler
+    early, late = sampler.draw(64, 0, 0.0), sampler.draw(64, 0, 0.5)
+    assert (early.question > 0).sum() > (late.question > 0).sum()
+    shown = early.question > 0
+    assert (early.question[shown] == early.answer[shown]).all()
+    assert (early.question == 0).any(axis=1).all()
