@@ -1,6 +1,6 @@
 """Reads puzzle files: CSV in the published layout, text lines, Parquet, gzip, folders of these; local or on S3.
 
-Invariants, asserted in tests/unit/puzzles/test_files.py: what `write_puzzles` writes is read back the same from every format; all
+Invariants, asserted in tests/unit/puzzles/test_puzzle_files.py: what `write_puzzles` writes is read back the same from every format; all
 puzzles of a run have one task; memory does not grow with the file but for a digest of each question; bad input is an
 InputError that names file, line, value and remedy. Nothing is solved while reading: a puzzle with several solutions is
 a puzzle.
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eqr_ray.puzzles.maze import MARKS
-from eqr_ray.puzzles.opening import file_system, files_of, read_text, stem
+from eqr_ray.puzzles.opening import bare, file_system, files_of, read_text, stem
 from eqr_ray.puzzles.record import Record, Registrar, Row
 from eqr_ray.puzzles.task import Task
 from eqr_ray.types import InputError
@@ -59,7 +59,9 @@ def first_task(path: str) -> Task:
 
 def _every_record(path: str, registrar: Registrar) -> Iterator[Record]:
     for file in files_of(path):
-        rows = _parquet_rows(file) if file.lower().endswith(".parquet") else _rows(read_text(file), file, stem(file))
+        rows = (
+            _parquet_rows(file) if bare(file).lower().endswith(".parquet") else _rows(read_text(file), file, stem(file))
+        )
         empty = True
         for row in rows:
             empty = False
@@ -78,7 +80,7 @@ def _rows(lines: Iterator[str], file: str, source: str) -> Iterator[Row]:
     if first is None:
         return
     again = itertools.chain([first], lines)
-    named_csv = file.lower().endswith((".csv", ".csv.gz"))
+    named_csv = bare(file).lower().endswith((".csv", ".csv.gz"))
     yield from _csv_rows(again, file, source) if named_csv or "," in first else _text_rows(again, file, source)
 
 

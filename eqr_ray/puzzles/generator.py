@@ -1,6 +1,6 @@
 """Streams of new puzzles with their answers and ratings, and the rating of puzzles that have none.
 
-Invariants, asserted in tests/unit/puzzles/test_generator.py: the same task, seed and options give the same puzzles; every Sudoku
+Invariants, asserted in tests/unit/puzzles/test_puzzle_generator.py: the same task, seed and options give the same puzzles; every Sudoku
 has exactly one solution, every maze exactly one path; no question comes twice; ratings lie in the range asked for.
 """
 

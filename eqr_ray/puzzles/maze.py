@@ -1,7 +1,7 @@
 """Mazes of any size: notation, rules, shortest paths, pretty printing.
 
 Tokens: 0 open, 1 wall, 2 start, 3 goal, 4 path. A move goes to one of four neighbours.
-Invariants, asserted in tests/unit/puzzles/test_maze.py: `parse` and `format` are inverse to each other; a valid answer
+Invariants, asserted in tests/unit/puzzles/test_mazes.py: `parse` and `format` are inverse to each other; a valid answer
 marks a simple path of the shortest length from start to goal through open cells and changes nothing else.
 """
 

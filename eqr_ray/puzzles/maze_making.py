@@ -1,6 +1,6 @@
 """Makes perfect mazes, in which any two cells are joined by exactly one path.
 
-Invariants, asserted in tests/unit/puzzles/test_generator.py: start and goal are joined by exactly one simple path, whose length is
+Invariants, asserted in tests/unit/puzzles/test_puzzle_generator.py: start and goal are joined by exactly one simple path, whose length is
 in the range asked for; the border is wall; the same generator state gives the same maze.
 """
 

@@ -1,6 +1,6 @@
 """Makes Sudoku puzzles with exactly one solution, from nothing or by exchanging clues of another puzzle.
 
-Invariants, asserted in tests/unit/puzzles/test_generator.py: every puzzle has exactly one solution; without `extra`
+Invariants, asserted in tests/unit/puzzles/test_puzzle_generator.py: every puzzle has exactly one solution; without `extra`
 clues no clue can be left out; the same seeds make the same puzzles. Proof of minimality: a clue is kept only if the
 puzzle without it has a second solution, and leaving out further clues later only adds solutions.
 """

@@ -1,6 +1,6 @@
 """Opens puzzle files, local or remote, and reads their text line by line in flat memory.
 
-Invariants, asserted in tests/unit/puzzles/test_files.py: no more than a chunk and one line of at most `MAX_LINE` characters is in
+Invariants, asserted in tests/unit/puzzles/test_puzzle_files.py: no more than a chunk and one line of at most `MAX_LINE` characters is in
 memory; a missing, binary, truncated or overlong file is an InputError of one sentence, never another exception.
 """
 
@@ -23,9 +23,14 @@ TEXT_ENDINGS = (".csv", ".txt", ".sdm", ".csv.gz", ".txt.gz", ".sdm.gz")
 ENDINGS = (*TEXT_ENDINGS, ".parquet")
 
 
+def bare(path: str) -> str:
+    """Return a path, or a URI without its options (`s3://bucket/key?region=...`)."""
+    return path.partition("?")[0] if "://" in path else path
+
+
 def stem(path: str) -> str:
     """Return a file's name without folders and known endings: the source of puzzles that name none."""
-    name = path.rstrip("/").rsplit("/", 1)[-1]
+    name = bare(path).rstrip("/").rsplit("/", 1)[-1]
     for ending in sorted(ENDINGS, key=len, reverse=True):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
@@ -34,6 +39,8 @@ def stem(path: str) -> str:
 
 def file_system(path: str) -> tuple[Any, str]:
     """Return the pyarrow file system of a path or URI, and the path within it."""
+    if not path:
+        raise InputError("a puzzle file has a name, got an empty one; name a puzzle file or a folder of puzzle files")
     if "://" not in path:
         return fs.LocalFileSystem(), os.path.abspath(path)
     try:
@@ -61,7 +68,8 @@ def files_of(path: str) -> list[str]:
     found = [name for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
     if not found:
         raise InputError(f"{path} holds no puzzle files; put files ending in {', '.join(ENDINGS)} there")
-    return [f"{path.rstrip('/')}/{name}" for name in found]
+    folder, options = bare(path), path[len(bare(path)) :]
+    return [f"{folder.rstrip('/')}/{name}{options}" for name in found]
 
 
 def read_text(path: str) -> Iterator[str]:
@@ -69,7 +77,7 @@ def read_text(path: str) -> Iterator[str]:
     system, inner = file_system(path)
     try:
         with system.open_input_stream(inner, compression=None) as raw:
-            stream = gzip.GzipFile(fileobj=raw) if path.lower().endswith(".gz") else raw
+            stream = gzip.GzipFile(fileobj=raw) if bare(path).lower().endswith(".gz") else raw
             yield from decode(split(stream, path), path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path} is no whole gzip file ({_first_line(error)}); fetch or compress it again") from None

@@ -1,6 +1,6 @@
 """One puzzle of a file with what the file says of it.
 
-Invariants, asserted in tests/unit/puzzles/test_record.py: ids within one `Registrar` are distinct and depend on the questions
+Invariants, asserted in tests/unit/puzzles/test_puzzle_files.py: ids within one `Registrar` are distinct and depend on the questions
 and their order alone; an answer that changes a clue or breaks the rules is refused; the puzzle itself carries no label.
 """
 

@@ -1,6 +1,6 @@
 """Exact Sudoku solver: bitmasks, naked and hidden singles, a guess at the cell with the fewest candidates.
 
-Invariants, asserted in tests/unit/puzzles/test_solver.py: it finds a solution if and only if there is one; its count of
+Invariants, asserted in tests/unit/puzzles/test_exact_solver.py: it finds a solution if and only if there is one; its count of
 solutions equals that of brute force, up to the limit; the rating is 0 exactly when singles alone solve the puzzle; a
 result is a function of the puzzle alone.
 

@@ -1,6 +1,6 @@
 """Sudoku of any box shape: notation, rules, pretty printing.
 
-Invariants, asserted in tests/unit/puzzles/test_task.py: `parse` and `format` are inverse to each other; `conflicts` is
+Invariants, asserted in tests/unit/puzzles/test_puzzle_tasks.py: `parse` and `format` are inverse to each other; `conflicts` is
 None exactly when no symbol is twice in a unit; a valid answer is a filled board without conflicts that keeps the clues.
 """
 

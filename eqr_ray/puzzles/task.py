@@ -1,6 +1,6 @@
 """What the package knows of a puzzle family: the `Task` protocol, and tasks by name or by the look of a line.
 
-Invariants, asserted in tests/unit/puzzles/test_task.py: `task(t.name) == t`; `infer_task` finds the task of every line
+Invariants, asserted in tests/unit/puzzles/test_puzzle_tasks.py: `task(t.name) == t`; `infer_task` finds the task of every line
 that `format` writes, for the square mazes and the usual boxes.
 """
 

@@ -1,6 +1,6 @@
 """Writes puzzle files that `files` reads back: CSV, gzipped CSV, Parquet.
 
-Invariants, asserted in tests/unit/puzzles/test_files.py: a local file appears whole or not at all; memory is flat.
+Invariants, asserted in tests/unit/puzzles/test_puzzle_files.py: a local file appears whole or not at all; memory is flat.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eqr_ray.puzzles.files import COLUMNS
-from eqr_ray.puzzles.opening import file_system
+from eqr_ray.puzzles.opening import bare, file_system
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import task
 from eqr_ray.types import InputError
@@ -46,7 +46,7 @@ def write_puzzles(path: str, records: Iterable[Record]) -> int:
 
     A local file is written beside its place and moved there when it is whole; raises InputError if it cannot be written.
     """
-    ending = path.lower()
+    ending = bare(path).lower()
     if not ending.endswith((".csv", ".csv.gz", ".parquet")):
         raise InputError(f"puzzles are written to .csv, .csv.gz or .parquet, got {path}; change the ending")
     system, inner = file_system(path)
