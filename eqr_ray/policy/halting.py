@@ -39,11 +39,6 @@ def holds(rule: HaltRule, residual: F32, q_halt: F32) -> Bool:
     return np.asarray(within & sure, dtype=np.bool_)
 
 
-def extend_streak(streak: I32, held: Bool) -> I32:
-    """Return the number of iterations in a row for which the rule has held after one more iteration, (N,)."""
-    return np.where(held, streak + 1, 0).astype(np.int32)
-
-
 def halted_at(rule: HaltRule, residual: F32, q_halt: F32, first_depth: int | I32 = 1, streak: I32 | None = None) -> I32:
     """Return the depth at which each row halts, 0 for a row that does not.
 
