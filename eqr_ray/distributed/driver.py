@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -99,7 +99,7 @@ class Driver:
         self._reported_at = time.monotonic()
         self._factory = ray.put(staffing.factory)
 
-    def drive(self, puzzles: Iterator[Puzzle]) -> Iterator[list[Verdict]]:
+    def drive(self, puzzles: Iterator[Puzzle]) -> Generator[list[Verdict], None, None]:
         """Yield verdicts as they are reached, an empty list when a tick brought none; raise GaveUp.
 
         Puzzles are taken from the iterator as the coordinator admits them. Closing the generator ends every actor.

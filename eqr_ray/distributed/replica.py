@@ -39,7 +39,7 @@ class Replica:
         """Run a slice; columns in, columns out, latents stay."""
         return self._engine.run(orders)
 
-    @ray.method(concurrency_group="control")
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def ping(self) -> Place:
         """Say where this is; the first answer also says that the engine is built."""
         device = str(getattr(self._engine, "device", "cpu"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from engines import Dying, Failing, Hanging, Hashing
+from engines import Dying, Failing, Hanging, Simulated
 
 from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.distributed.driver import Driver, GaveUp, Staffing
@@ -69,19 +69,19 @@ def drive(plan: Staffing, n: int = 300) -> tuple[list[tuple[object, ...]], Drive
 @pytest.fixture(scope="module")
 def expected() -> list[tuple[object, ...]]:
     """The verdicts of one engine in this process, without Ray."""
-    return sorted((row(v) for v in drive_local(coordinator(), Hashing()(), puzzles(300))), key=str)
+    return sorted((row(v) for v in drive_local(coordinator(), Simulated()(), puzzles(300))), key=str)
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_the_number_of_replicas_does_not_change_a_verdict(expected, replicas):
-    rows, driver = drive(staffing(Hashing(), replicas))
+    rows, driver = drive(staffing(Simulated(), replicas))
     assert rows == expected
     assert driver.effort.most_ready <= replicas
-    assert driver.effort.devices == {"hash"}
+    assert driver.effort.devices == {"simulator"}
 
 
 def test_a_killed_replica_is_replaced_and_changes_no_verdict(expected, tmp_path: Path):
-    rows, driver = drive(staffing(Dying(Hashing(0.001), str(tmp_path / "died"))))
+    rows, driver = drive(staffing(Dying(Simulated(0.001), str(tmp_path / "died"))))
     assert (tmp_path / "died").exists()
     assert driver.effort.lost_replicas == 1
     assert rows == expected
@@ -89,7 +89,7 @@ def test_a_killed_replica_is_replaced_and_changes_no_verdict(expected, tmp_path:
 
 def test_a_replica_that_hangs_is_given_up_and_changes_no_verdict(expected, tmp_path: Path):
     patience = Patience(quiet_s=0.5, ping_s=5, hang_s=3, tries=3)
-    rows, driver = drive(staffing(Hanging(Hashing(), str(tmp_path / "hung")), 2, patience))
+    rows, driver = drive(staffing(Hanging(Simulated(), str(tmp_path / "hung")), 2, patience))
     assert driver.effort.lost_replicas == 1
     assert rows == expected
 
@@ -105,7 +105,7 @@ def test_an_engine_that_cannot_be_built_ends_the_run_with_its_error():
 
 
 def test_replicas_that_no_node_can_hold_end_the_run():
-    plan = Staffing(Hashing(), Share(64.0, 0.0, 1), lambda: 1, frozenset, Patience(give_up_s=2.0))
+    plan = Staffing(Simulated(), Share(64.0, 0.0, 1), lambda: 1, frozenset, Patience(give_up_s=2.0))
     with pytest.raises(GaveUp, match="no replica could be had for 2 s"):
         drive(plan)
 
@@ -118,14 +118,14 @@ def test_replicas_join_and_leave_during_a_run(expected):
         seen.append(1 if len(seen) < 2 else 3 if len(seen) < 4 else 1)
         return seen[-1]
 
-    rows, driver = drive(staffing(Hashing(0.01), desired=desired))
+    rows, driver = drive(staffing(Simulated(0.01), desired=desired))
     assert rows == expected
     assert driver.effort.most_ready > 1, f"nobody joined within {time.monotonic() - started:.0f} s"
     assert driver.effort.lost_replicas == 0
 
 
 def test_a_run_that_is_closed_halfway_leaves_no_actor_behind():
-    driver = Driver(coordinator(), staffing(Hashing(0.001), 2))
+    driver = Driver(coordinator(), staffing(Simulated(0.001), 2))
     running = driver.drive(iter(puzzles(300)))
     while not next(running):
         pass

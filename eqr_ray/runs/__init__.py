@@ -1,0 +1,1 @@
+"""Whole runs, composed of the rooms below: what a command, a Ray job or a script calls."""

@@ -1,0 +1,248 @@
+"""The main job: puzzles in; verdicts, summary and report out.
+
+Invariants, asserted in tests/ray_local/test_evaluate.py: nothing is written before the configuration, the weights and the first 100,000
+puzzles were checked; verdicts are written before they are counted; a run that was stopped or killed goes on with `resume` and ends with the
+verdicts of an undisturbed one, each once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from eqr_ray.config import EvaluateConfig
+from eqr_ray.coordinator import Coordinator
+from eqr_ray.evaluation.report import write_report
+from eqr_ray.evaluation.summary import RunFacts, Summary
+from eqr_ray.policy import Policy, policy_from, spec_of
+from eqr_ray.puzzles.files import read_puzzles
+from eqr_ray.puzzles.record import Record
+from eqr_ray.puzzles.task import Task
+from eqr_ray.puzzles.task import task as find_task
+from eqr_ray.runs.folder import SUMMARY, Folder, Session
+from eqr_ray.runs.progress import Progress, Standing
+from eqr_ray.runs.recipe import Recipe, device_of, torch_recipe
+from eqr_ray.runs.scribe import Finished, Scribe
+from eqr_ray.runs.stopping import StopWish
+from eqr_ray.types import Puzzle
+
+if TYPE_CHECKING:
+    from eqr_ray.distributed.cluster import Cluster
+    from eqr_ray.distributed.driver import Driver, Staffing
+
+SURVEY_ROWS = 100_000
+"""Puzzles that are read and checked before a run begins: seconds of work that save a user's night; more are checked on the way."""
+CPU_ROWS, GPU_ROWS = 256, 8192
+"""Most rows of a slice: enough for half a second of work on either."""
+CPU_FIRST_ROWS, GPU_FIRST_ROWS = 8, 512
+LEAST_OPEN, MOST_OPEN = 1024, 65_536
+"""Bounds on the puzzles open at once: enough to fill every replica twice, no more than fit into the driver's memory."""
+
+
+class RunStopped(KeyboardInterrupt):
+    """A signal ended the run early; its folder is whole and can be resumed."""
+
+    def __init__(self, signal_name: str, summary: Summary) -> None:
+        super().__init__(f"{signal_name} after {summary.puzzles} verdicts")
+        self.summary = summary
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is known of the input before the run."""
+
+    task: Task
+    ids: frozenset[str] | None
+    """Ids of all puzzles; None where reading them all would take long."""
+
+    def n_left(self, finished: Set[str]) -> int | None:
+        """Return how many puzzles are not finished; None where it is not known."""
+        return None if self.ids is None else len(self.ids - finished)
+
+
+def survey(config: EvaluateConfig) -> Survey:
+    """Read and check the front of the input; InputError for what cannot be used."""
+    task = find_task(config.task) if config.task else None
+    ids: list[str] = []
+    name = ""
+    for record in islice(read_puzzles(config.puzzles, task, config.limit), SURVEY_ROWS):
+        name = record.puzzle.task
+        ids.append(record.puzzle.puzzle_id)
+    known = len(ids) < SURVEY_ROWS or len(ids) == config.limit
+    return Survey(find_task(name), frozenset(ids) if known else None)
+
+
+def run_evaluation(config: EvaluateConfig, recipe: Recipe | None = None, quiet: bool = False) -> Summary:
+    """Evaluate and return the summary; `recipe` puts another engine in the place of the checkpoint's.
+
+    Raises InputError for bad input, RunStopped after SIGINT or SIGTERM, GaveUp when no replica can do the work. Whatever ends the run, the
+    verdicts reached so far are in the folder, and the same configuration with `resume` goes on.
+    """
+    found = survey(config)
+    policy = policy_from(
+        config.policy.name, config.policy.depth, config.policy.breadth, config.policy.nfe, **config.policy.params
+    )
+    recipe = recipe or torch_recipe(config, found.task.name)
+    resolved = config.model_copy(
+        update={
+            "task": found.task.name,
+            "checkpoint": recipe.checkpoint.name if recipe.checkpoint else config.checkpoint,
+            "policy": config.policy.model_validate(spec_of(policy).as_dict()),
+        }
+    )
+    folder = Folder(resolved, recipe.checkpoint.sha256 if recipe.checkpoint else "")
+    with StopWish() as stop:
+        folder.begin()
+        run = _Run(resolved, found, policy, recipe, folder, stop, quiet)
+        run.work()
+    return run.finish()
+
+
+class _Run:
+    """One session of an evaluation."""
+
+    def __init__(
+        self,
+        config: EvaluateConfig,
+        found: Survey,
+        policy: Policy,
+        recipe: Recipe,
+        folder: Folder,
+        stop: StopWish,
+        quiet: bool,
+    ) -> None:
+        self._config, self._found, self._policy, self._recipe = config, found, policy, recipe
+        self._folder, self._stop = folder, stop
+        self._open: dict[str, tuple[int, Record]] = {}
+        """Puzzles in work: id -> (place in the input, record)."""
+        self._scribe = Scribe(folder, found.task)
+        self._done_before = self._scribe.n_done
+        self._left = found.n_left(folder.finished)
+        self._total = None if self._left is None else self._done_before + self._left
+        self._cut_off = False
+        self._session = Session(checkpoint_sha256=recipe.checkpoint.sha256 if recipe.checkpoint else "")
+        self._progress = Progress(self._total, self._done_before, quiet)
+
+    def work(self) -> None:
+        """Do what is left; on return, or whatever is raised, every verdict is written."""
+        if self._left == 0:
+            return
+        from eqr_ray.distributed.cluster import connect
+
+        with connect(self._config.address) as cluster:
+            self._stop.install()
+            self._drive(cluster)
+
+    def _drive(self, cluster: Cluster) -> None:
+        from eqr_ray.distributed.driver import Driver
+
+        coordinator, staffing = self._plan(cluster)
+        driver = Driver(coordinator, staffing)
+        started = time.monotonic()
+        verdicts = driver.drive(self._puzzles())
+        try:
+            for batch in verdicts:
+                self._scribe.note([Finished(*self._open.pop(verdict.puzzle_id), verdict) for verdict in batch])
+                now = time.monotonic() - started
+                self._progress.show(self._standing(now, driver.effort.ready))
+                if self._stop.name is not None:
+                    self._cut_off = True
+                    break
+                if self._scribe.due(now):
+                    self._scribe.flush(now)
+                    self._folder.write_sessions(self._took(now, driver, coordinator))
+        finally:
+            now = time.monotonic() - started
+            self._session = self._took(now, driver, coordinator)
+            self._scribe.flush(now)
+            self._folder.write_sessions(self._session)
+            self._progress.show(self._standing(now, driver.effort.ready), last=True)
+            self._progress.close()
+            verdicts.close()
+
+    def finish(self) -> Summary:
+        """Write summary and report; raises RunStopped when a signal ended the work before its end."""
+        sessions = (*self._folder.sessions, self._session)
+        summary = self._scribe.running.summary(
+            RunFacts(
+                nfe_computed=sum(session.nfe_computed for session in sessions),
+                nle_per_nfe=self._recipe.nle_per_nfe,
+                wall_s=sum(session.wall_s for session in sessions),
+                replicas=max(session.replicas for session in sessions),
+                lost_slices=sum(session.lost_slices for session in sessions),
+                checkpoint=self._recipe.checkpoint,
+                policy=spec_of(self._policy).as_dict(),
+                seed=self._config.seed,
+                version=version("eqr-ray"),
+                device=", ".join(sorted({name for session in sessions for name in session.device.split(", ") if name})),
+            )
+        )
+        self._folder.write(SUMMARY, summary.to_json())
+        if summary.puzzles:
+            write_report(self._folder.uri)
+        if self._cut_off:
+            raise RunStopped(self._stop.name or "", summary)
+        return summary
+
+    def _plan(self, cluster: Cluster) -> tuple[Coordinator, Staffing]:
+        from eqr_ray.distributed.driver import Staffing
+        from eqr_ray.distributed.roster import Patience
+        from eqr_ray.distributed.shares import capacity, share_out
+
+        config, nodes = self._config, cluster.nodes()
+        device = device_of(config, nodes)
+        gpus = config.gpus_per_replica if device == "cuda" else None
+        share = share_out(nodes, config.replicas, gpus, config.threads)
+
+        def desired() -> int:
+            wanted = config.replicas or max(1, capacity(cluster.nodes(), share))
+            return wanted if self._left is None else min(wanted, self._left)
+
+        rows = GPU_ROWS if device == "cuda" else CPU_ROWS
+        patience = Patience(
+            in_flight=config.slices_in_flight,
+            quiet_s=min(30.0, config.slice_timeout_s / 4),
+            hang_s=config.slice_timeout_s,
+            give_up_s=config.start_timeout_s,
+            tries=config.max_slice_tries,
+        )
+        staffing = Staffing(
+            factory=self._recipe.build(device, share.threads),
+            share=share,
+            desired=desired,
+            draining=cluster.draining,
+            patience=patience,
+            first_rows=GPU_FIRST_ROWS if device == "cuda" else CPU_FIRST_ROWS,
+            most_rows=rows,
+        )
+        wide = 2 * config.slices_in_flight * desired() * rows
+        coordinator = Coordinator(
+            self._policy, config.seed, slice_rows=rows, open_limit=min(max(wide, LEAST_OPEN), MOST_OPEN)
+        )
+        return coordinator, staffing
+
+    def _puzzles(self) -> Iterator[Puzzle]:
+        records = read_puzzles(self._config.puzzles, self._found.task, self._config.limit)
+        for place, record in enumerate(records):
+            if record.puzzle.puzzle_id not in self._folder.finished:
+                self._open[record.puzzle.puzzle_id] = (place, record)
+                yield record.puzzle
+
+    def _took(self, now: float, driver: Driver, coordinator: Coordinator) -> Session:
+        counters = coordinator.counters()
+        return Session(
+            wall_s=now,
+            nfe_computed=counters.nfe_computed,
+            lost_slices=counters.lost_slices,
+            replicas=driver.effort.most_ready,
+            device=", ".join(sorted(driver.effort.devices)),
+            checkpoint_sha256=self._session.checkpoint_sha256,
+        )
+
+    def _standing(self, now: float, replicas: int) -> Standing:
+        scribe = self._scribe
+        return Standing(scribe.n_done, self._done_before, self._total, now, scribe.accuracy, scribe.nfe, replicas)

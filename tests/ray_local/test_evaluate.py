@@ -1,0 +1,189 @@
+"""A whole evaluation on Ray with the simulator: the same verdicts whatever happens to replicas and driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from conftest import HERE, none_left
+from engines import Dying, Factory, Failing, Simulated
+
+from eqr_ray.config import load_config
+from eqr_ray.distributed.driver import GaveUp
+from eqr_ray.evaluation.summary import Summary
+from eqr_ray.runs.evaluate import run_evaluation
+from eqr_ray.runs.recipe import Recipe
+from eqr_ray.types import InputError
+
+CONTRACT = {
+    "puzzles", "exact_accuracy", "exact_accuracy_ci95", "valid_accuracy", "token_accuracy", "nfe_mean", "nfe_total",
+    "nfe_computed", "nle_mean", "puzzles_per_s", "wall_s", "replicas", "lost_slices", "by_source", "stop", "checkpoint",
+    "policy", "seed", "version", "device",
+}  # fmt: skip
+N_PUZZLES = 240
+SOLVED = "1234341221434321"
+
+
+@pytest.fixture(scope="module")
+def one_node() -> Iterator[None]:
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def puzzles(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """4x4 boards with digits renamed and cells blanked; two sources, some questions asked twice."""
+    draw = random.Random(7)
+    lines = ["source,question,answer,rating"]
+    while len(lines) < N_PUZZLES + 1:
+        names = draw.sample("1234", 4)
+        answer = "".join(names[int(digit) - 1] for digit in SOLVED)
+        question = "".join("." if draw.random() < 0.6 else digit for digit in answer)
+        lines += [f"{draw.choice('ab')},{question},{answer},"] * draw.choice((1, 1, 1, 2))
+    file = tmp_path_factory.mktemp("puzzles") / "boards.csv"
+    file.write_text("\n".join(lines[: N_PUZZLES + 1]) + "\n")
+    return str(file)
+
+
+def evaluate(out: Path, puzzles: str, factory: Factory | None = None, replicas: int = 2, **options: object) -> Summary:
+    built = factory or Simulated()
+    given = {"out": str(out), "puzzles": puzzles, "replicas": replicas, "policy.depth": 32, "policy.breadth": 8}
+    config = load_config(None, (), {**given, **options})
+    return run_evaluation(config, Recipe(lambda device, threads: built, nle_per_nfe=4), quiet=True)
+
+
+def verdicts(out: Path) -> list[dict[str, object]]:
+    """Return all rows of a run, by puzzle id."""
+    parts = sorted((out / "verdicts").glob("part-*.parquet"))
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    return sorted(rows, key=lambda row: row["puzzle_id"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(one_node: None, puzzles: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    evaluate(out, puzzles, replicas=1)
+    return out
+
+
+def test_a_run_leaves_verdicts_summary_report_and_configuration(undisturbed: Path):
+    rows = verdicts(undisturbed)
+    assert len(rows) == len({row["puzzle_id"] for row in rows}) == N_PUZZLES
+    summary = json.loads((undisturbed / "summary.json").read_text())
+    assert summary.keys() >= CONTRACT
+    assert summary["puzzles"] == N_PUZZLES
+    assert summary["nfe_total"] == sum(row["nfe"] for row in rows)
+    assert summary["nfe_computed"] >= summary["nfe_total"]
+    assert summary["nle_mean"] == pytest.approx(4 * summary["nfe_mean"])
+    assert (summary["replicas"], summary["lost_slices"], summary["device"]) == (1, 0, "simulator")
+    assert summary["exact_accuracy"] == sum(row["exact"] for row in rows) / N_PUZZLES
+    assert set(summary["by_source"]) == {"a", "b"}
+    config = json.loads((undisturbed / "config.json").read_text())
+    assert (config["task"], config["policy"]["depth"]) == ("sudoku4", 32)
+    assert "<svg" in (undisturbed / "report.html").read_text()
+
+
+def test_three_replicas_write_the_same_verdicts_as_one(undisturbed: Path, puzzles: str, tmp_path: Path):
+    evaluate(tmp_path / "out", puzzles, replicas=3)
+    assert verdicts(tmp_path / "out") == verdicts(undisturbed)
+
+
+def test_three_replicas_of_which_one_is_killed_write_the_same_verdicts(undisturbed: Path, puzzles: str, tmp_path: Path):
+    died = tmp_path / "died"
+    summary = evaluate(tmp_path / "out", puzzles, Dying(Simulated(0.001), str(died)), replicas=3)
+    assert died.exists()
+    assert summary.lost_slices is not None
+    assert summary.lost_slices >= 1
+    assert verdicts(tmp_path / "out") == verdicts(undisturbed)
+
+
+def test_results_of_an_earlier_run_are_not_touched(undisturbed: Path, puzzles: str):
+    before = {file: file.read_bytes() for file in undisturbed.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match="--resume"):
+        evaluate(undisturbed, puzzles)
+    with pytest.raises(InputError, match=r"seed: 0 -> 1"):
+        evaluate(undisturbed, puzzles, seed=1, resume=True)
+    assert {file: file.read_bytes() for file in undisturbed.rglob("*") if file.is_file()} == before
+
+
+def test_a_finished_run_resumes_to_itself(undisturbed: Path, puzzles: str):
+    rows, summary = verdicts(undisturbed), json.loads((undisturbed / "summary.json").read_text())
+    again = evaluate(undisturbed, puzzles, resume=True)
+    assert verdicts(undisturbed) == rows
+    assert again.nfe_computed == summary["nfe_computed"]
+    assert again.wall_s == pytest.approx(summary["wall_s"])
+
+
+def test_a_run_of_fewer_puzzles_is_extended_by_resuming(undisturbed: Path, puzzles: str, tmp_path: Path):
+    first = evaluate(tmp_path / "out", puzzles, limit=100)
+    assert first.puzzles == 100
+    whole = evaluate(tmp_path / "out", puzzles, resume=True)
+    assert whole.puzzles == N_PUZZLES
+    assert whole.nfe_computed is not None
+    assert first.nfe_computed is not None
+    assert whole.nfe_computed > first.nfe_computed
+    assert verdicts(tmp_path / "out") == verdicts(undisturbed)
+
+
+def test_an_engine_that_always_fails_ends_the_run_and_the_folder_can_be_resumed(
+    undisturbed: Path, puzzles: str, tmp_path: Path
+):
+    with pytest.raises(GaveUp, match="ArithmeticError"):
+        evaluate(tmp_path / "out", puzzles, Failing("run"), replicas=1, max_slice_tries=2)
+    evaluate(tmp_path / "out", puzzles, resume=True)
+    assert verdicts(tmp_path / "out") == verdicts(undisturbed)
+
+
+def start(out: Path, puzzles: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(HERE / "sim_run.py"), str(out), puzzles, "0.02"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
+    ends = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("mishap", ["ctrl-c", "terminated", "killed"])
+def test_a_run_that_is_cut_off_goes_on_where_it_stopped(
+    mishap: str, undisturbed: Path, puzzles: str, tmp_path: Path, ray_at_home: Path
+):
+    out = tmp_path / "out"
+    home = Path("/tmp") / f"eqr-{os.getpid()}-{mishap}"
+    home.mkdir()
+    os.environ.update(RAY_TMPDIR=str(home), HOME=str(home))
+    run = start(out, puzzles)
+    os.environ.update(RAY_TMPDIR=str(ray_at_home), HOME=str(ray_at_home))
+    wait_until(lambda: bool(list(out.glob("verdicts/part-*.parquet"))) or run.poll() is not None)
+    if mishap == "ctrl-c":
+        # A terminal sends it to every process of the foreground group.
+        os.killpg(run.pid, signal.SIGINT)
+    else:
+        run.send_signal(signal.SIGTERM if mishap == "terminated" else signal.SIGKILL)
+    _, said = run.communicate(timeout=60)
+    assert none_left(home) == []
+    kept = verdicts(out)
+    assert 0 < len(kept) < N_PUZZLES
+    if mishap == "killed":
+        assert run.returncode == -signal.SIGKILL
+    else:
+        assert run.returncode == 130, said
+        assert "Traceback" not in said
+        assert json.loads((out / "summary.json").read_text())["puzzles"] == len(kept)
+        assert (out / "report.html").exists()
+    summary = evaluate(out, puzzles, resume=True)
+    assert summary.puzzles == N_PUZZLES
+    assert verdicts(out) == verdicts(undisturbed)
