@@ -32,8 +32,8 @@ _SCALARS = frozenset({"int", "float", "str", "bool"})
 
 
 def sentence(error: ValidationError, model: type[BaseModel], origins: Mapping[str, str]) -> str:
-    """Return the first thing that is wrong, as rule + value + remedy."""
-    first = error.errors(include_url=False)[0]
+    """Return the first thing that is wrong as rule + value + remedy; what is missing comes after what is there and wrong."""
+    first = min(error.errors(include_url=False), key=lambda details: details["type"] == "missing")
     key = _key(first["loc"], model)
     origin = origins.get(key, "")
     where = f"{origin}: " if origin else ""

@@ -136,8 +136,14 @@ def _batches(system: pafs.FileSystem, root: str, folder: str) -> Iterator[pa.Rec
     for part in parts:
         try:
             with system.open_input_file(part) as stream:
-                yield from pq.ParquetFile(stream).iter_batches(BATCH_ROWS, columns=wanted)
-        except (pa.ArrowException, OSError, KeyError) as error:
+                file = pq.ParquetFile(stream)
+                missing = [name for name in wanted if name not in file.schema_arrow.names]
+                if missing:
+                    raise InputError(
+                        f"{part} has no column {missing[0]} as verdicts do; remove it, it is of another table"
+                    )
+                yield from file.iter_batches(BATCH_ROWS, columns=wanted)
+        except (pa.ArrowException, OSError) as error:
             reason = (str(error).splitlines() or ["unknown"])[0].rstrip(".")
             raise InputError(
                 f"{part} is no table of verdicts ({reason}); remove it and run again with --resume"
