@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def folder(path: Path, rows: list[VerdictRow], parts: int = 1) -> Path:
     table = to_table(rows)
     (path / "verdicts").mkdir(parents=True)
     cuts = np.linspace(0, table.num_rows, parts + 1).astype(int)
-    for number, (low, high) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (low, high) in enumerate(pairwise(cuts)):
         pq.write_table(table.slice(low, high - low), path / "verdicts" / f"part-{number:05d}.parquet")
     return path
 

@@ -50,7 +50,7 @@ def test_bars_add_up_to_all_puzzles_and_stay_in_the_frame(case: str) -> None:
     told = [int(re.search(r": ([\d,]+) puzzles", title.text or "")[1].replace(",", "")) for title in svg.iter("title")]  # type: ignore[index]
     assert sum(told) == len(CASES[case])
     for bar in svg.iter("rect"):
-        assert 0 < float(bar.attrib["width"])
+        assert float(bar.attrib["width"]) > 0
         assert float(bar.attrib["x"]) + float(bar.attrib["width"]) <= WIDTH
 
 
