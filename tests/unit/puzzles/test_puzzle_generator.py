@@ -17,7 +17,7 @@ def questions_of(records: list[Record]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("sudoku4", 60), ("sudoku6", 40), ("sudoku6-3x2", 20), ("sudoku9", 20), ("sudoku12", 1)]
+    ("name", "count"), [("sudoku4", 200), ("sudoku6", 200), ("sudoku6-3x2", 20), ("sudoku9", 20), ("sudoku12", 1)]
 )
 def test_every_puzzle_has_one_solution_and_needs_every_clue(name: str, count: int):
     found = task(name)
@@ -26,7 +26,7 @@ def test_every_puzzle_has_one_solution_and_needs_every_clue(name: str, count: in
     assert (solved.counts == 1).all()
     assert (solved.answers == np.stack([record.answer for record in records])).all()
     assert solved.guesses.tolist() == [record.rating for record in records]
-    for question in questions_of(records)[:20]:
+    for question in questions_of(records):
         clues = np.flatnonzero(question)
         thinner = np.repeat(question[None], len(clues), 0)
         thinner[np.arange(len(clues)), clues] = 0
