@@ -49,22 +49,14 @@ class Coordinator:
         seed: int,
         *,
         slice_rows: int = SLICE_ROWS,
-        slice_iterations: int | None = None,
         leg: int = LEG,
         open_limit: int = OPEN_LIMIT,
     ) -> None:
-        """slice_iterations: most iterations of a slice over all its rows, at least one row; None sets no such bound."""
-        limits = {"slice_rows": slice_rows, "slice_iterations": slice_iterations, "leg": leg, "open_limit": open_limit}
-        for name, value in limits.items():
-            if value is not None and value < 1:
+        for name, value in (("slice_rows", slice_rows), ("leg", leg), ("open_limit", open_limit)):
+            if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {name}={value}")
         self._policy, self._seed = policy, seed
-        self._slice_rows, self._slice_iterations, self._leg, self._open_limit = (
-            slice_rows,
-            slice_iterations,
-            leg,
-            open_limit,
-        )
+        self._slice_rows, self._leg, self._open_limit = slice_rows, leg, open_limit
         self._table = Table(policy.budget.breadth)
         self._replicas = Replicas()
         self._returned, self._widened, self._fresh = RowQueue(), RowQueue(), RowQueue()
@@ -122,8 +114,10 @@ class Coordinator:
         self._dismiss(replica)
 
     def next_slice(self, replica_id: str, rows_at_most: int | None = None) -> Slice | None:
-        """Return the next orders for a replica, None when it has nothing to do now; raises ValueError for a
-        stranger. rows_at_most: a bound below `slice_rows` for this slice, as the replica's pace may ask for."""
+        """Return the next orders for a replica, None when it has nothing to do now; raises ValueError for a stranger.
+
+        rows_at_most: a bound below `slice_rows` for this slice, as the replica's pace may ask for.
+        """
         replica = self._known(replica_id)
         rows = self._take(replica, min(self._slice_rows, max(rows_at_most or self._slice_rows, 1)))
         if not len(rows):
@@ -189,8 +183,10 @@ class Coordinator:
         return self._decide(slots[table.pending[slots] == 0])
 
     def on_failed(self, replica_id: str, slice_id: int) -> bool:
-        """Give a slice out again that its replica failed without being lost; returns False for a slice that nobody
-        waits for."""
+        """Give a slice out again that its replica failed without being lost; False for a slice that nobody waits for.
+
+        Slices sent after it may lack the cells that travelled with it; the engine refuses them, and they are failed too.
+        """
         replica = self._replicas.get(replica_id)
         flight = None if replica is None else replica.flights.pop(slice_id, None)
         if replica is None or flight is None:
@@ -257,8 +253,8 @@ class Coordinator:
         return replica
 
     def _take(self, replica: Replica, most: int) -> I64:
-        """Take rows for one slice: its own first, then rows given back, then wider puzzles, then fresh ones: older
-        puzzles end first."""
+        """Take rows for one slice: its own, then rows given back, then wider puzzles, then fresh ones; older puzzles
+        end first."""
         if replica.leaving:
             return np.zeros(0, np.int64)
         queues = (replica.waiting, self._returned, self._widened, self._fresh)
@@ -270,25 +266,7 @@ class Coordinator:
         for queue in queues[1:]:
             source.append(queue.pop(room))
             room -= len(source[-1])
-        if self._slice_iterations is None:
-            return np.concatenate(source)
-        kept: list[I64] = []
-        left = self._slice_iterations
-        for queue, part in zip(queues, source, strict=True):
-            work = np.cumsum(self._steps(part))
-            n = int(np.searchsorted(work, left, side="right"))
-            if n == 0 and not any(len(rows) for rows in kept):
-                n = min(1, len(part))
-            kept.append(part[:n])
-            queue.push_front(part[n:])
-            left = max(left - int(work[n - 1]), 0) if n else left
-        return np.concatenate(kept)
-
-    def _steps(self, rows: I64) -> I64:
-        """Return the iterations that each row's next leg takes: all of its depth where no replica holds its latents."""
-        table = self._table
-        until = np.minimum(table.target[rows], table.depth[rows] + self._leg)
-        return np.where(table.home[rows] == 0, until, until - table.depth[rows]).astype(np.int64)
+        return np.concatenate(source)
 
     def _decide(self, slots: I64) -> list[Verdict]:
         """Ask the policy about puzzles of which nothing is under way."""
