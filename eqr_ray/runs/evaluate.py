@@ -160,7 +160,7 @@ class _Run:
             self._session = self._took(now, driver, coordinator)
             self._scribe.flush(now)
             self._folder.write_sessions(self._session)
-            self._progress.show(self._standing(now, driver.effort.ready), last=True)
+            self._progress.show(self._standing(now, driver.effort.most_ready), last=True)
             self._progress.close()
             verdicts.close()
 
