@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -67,11 +67,14 @@ def inspect(reference: str, as_json: bool) -> None:
 @click.argument("source", metavar="FILE.pth")
 @click.option("--out", required=True, metavar="DIR", help="The checkpoint folder to write.")
 @click.option("--task", metavar="NAME", help="What the network solves, where its shapes do not tell.")
-def convert(source: str, out: str, task: str | None) -> None:
+@click.option(
+    "--weights", type=click.Choice(["ema", "model"]), default="ema", show_default=True, help="Averaged or last ones."
+)
+def convert(source: str, out: str, task: str | None, weights: Literal["ema", "model"]) -> None:
     """Convert a published checkpoint; pickled code in it is never run."""
     from eqr_ray.model.convert import convert_published
 
-    click.echo(convert_published(source, out, task=task))
+    click.echo(convert_published(source, out, task=task, weights=weights))
 
 
 def _weights(found: CheckpointFiles) -> int:

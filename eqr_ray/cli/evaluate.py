@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eqr_ray.cli.group import Interrupted
+from eqr_ray.cli.group import Failed, Interrupted
 from eqr_ray.cli.options import search_options
 from eqr_ray.config import load_config
 
@@ -44,12 +44,21 @@ def evaluate(config_file: str | None, overrides: tuple[str, ...], **options: obj
         config_file, overrides, {_CONFIG_KEYS.get(name, name): value for name, value in options.items()}
     )
 
-    from eqr_ray.runs.evaluate import run_evaluation
+    from eqr_ray.runs.evaluate import RunStopped, run_evaluation
 
+    kept = f"what is done is kept in {config.out}; the same command with --resume goes on"
     try:
         summary = run_evaluation(config)
+    except RunStopped as stopped:
+        raise Interrupted(f"{stopped}; {kept}") from None
     except KeyboardInterrupt:
-        raise Interrupted(f"what is done is kept in {config.out}; the same command with --resume goes on") from None
+        raise Interrupted(kept) from None
+    except RuntimeError as error:
+        from eqr_ray.distributed.driver import GaveUp
+
+        if isinstance(error, GaveUp):
+            raise Failed(f"{error}; {kept}") from None
+        raise
     click.echo(_table(summary))
     click.echo(f"verdicts  {config.out.rstrip('/')}/verdicts/\nsummary   {config.out.rstrip('/')}/summary.json")
     click.echo(f"report    {config.out.rstrip('/')}/report.html")

@@ -22,6 +22,10 @@ class Interrupted(Exception):
     """The user stopped the command; the message says how to go on."""
 
 
+class Failed(Exception):
+    """The command could not be done, for a reason that is no mistake of the input and no bug: the message says what to do."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands stand in a table and are imported on use."""
 
@@ -76,6 +80,8 @@ class LazyGroup(click.Group):
             code = _say(_usage(error), 2)
         except click.ClickException as error:
             code = _say(error.format_message(), 2)
+        except Failed as error:
+            code = _say(str(error), 1, "failed")
         except Interrupted as error:
             code = _say(str(error), INTERRUPTED, "stopped")
         except (click.Abort, KeyboardInterrupt):
