@@ -1,9 +1,10 @@
-"""Counter-based random draws, keyed by (trajectory seed, iteration, site): the same bits on every device, in every batch and slot.
+"""Counter-based random draws, keyed by (trajectory seed, iteration, site): the same bits on every device, in every
+batch and slot.
 
-A 64-bit counter hash (the SplitMix64 finaliser, Steele, Lea and Flood 2014) gives four 16-bit numbers, and each looks up a quantile of the
-wanted distribution. Integer arithmetic and a table are exact everywhere, where log and cos are not. Invariants, asserted in
-tests/unit/engine/test_draws.py: a draw depends on its key alone; keys that differ in one part give unrelated draws; moments are those of
-the distribution.
+A 64-bit counter hash (the SplitMix64 finaliser, Steele, Lea and Flood 2014) gives four 16-bit numbers, and each looks
+up a quantile of the wanted distribution. Integer arithmetic and a table are exact everywhere, where log and cos are
+not. Invariants, asserted in tests/unit/engine/test_draws.py: a draw depends on its key alone; keys that differ in one
+part give unrelated draws; moments are those of the distribution.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""A lane: one tile of rows that iterate together in one fixed shape; finished rows leave it and waiting rows enter between iterations.
+"""A lane: one tile of rows that iterate together in one fixed shape; finished rows leave it and waiting rows enter
+between iterations.
 
-The shape never changes, whatever the load: an empty slot computes on zeros. So a row's bits depend neither on its neighbours nor on its
-slot (asserted by tests/contract on the CPU; a device that cannot promise the last bit is measured by `eqr-ray bench`). A lane asks the host which
-rows are done once every `sync_every` iterations; rows that finish in between stand still.
+The shape never changes, whatever the load: an empty slot computes on zeros. So a row's bits depend neither on its
+neighbours nor on its slot (asserted by tests/contract on the CPU; a device that cannot promise the last bit is measured
+by `eqr-ray bench`). A lane asks the host which rows are done once every `sync_every` iterations; rows that finish in
+between stand still.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ class Report:
 
 
 def answer_keys(tokens: Tensor) -> Tensor:
-    """Return (N,) int64 hashes of decoded answers (N, S): a sum of per-cell hashes, so that the order of summation is free."""
+    """Return (N,) int64 hashes of decoded answers (N, S): a sum of per-cell hashes, so that the order of summation is
+    free.
+    """
     cell = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.int64)
     return mix(mix(cell[None, :] * 256 + tokens.long() + 1).sum(1))
 

@@ -1,7 +1,7 @@
 """Columns of trajectory state on the device, and the pool where unfinished trajectories are parked between slices.
 
-Invariants: a parked row comes out as it went in; the pool never holds more than its capacity (the longest parked go first, and restart
-from their seed when asked for again); a retired puzzle leaves nothing behind.
+Invariants: a parked row comes out as it went in; the pool never holds more than its capacity (the longest parked go
+first, and restart from their seed when asked for again); a retired puzzle leaves nothing behind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The torch engine: brings the trajectories of a slice to their depths with a few lanes of fixed tiles.
 
-A report is a function of (weights, device type, dtype, tile, question, trajectory seed, halting rule, depth). How many lanes there are, what
-else is in the slice, how a trajectory is cut into slices and whether it was parked or restarted in between make no difference; the contract
-suite in tests/contract says so.
+A report is a function of (weights, device type, dtype, tile, question, trajectory seed, halting rule, depth). How many
+lanes there are, what else is in the slice, how a trajectory is cut into slices and whether it was parked or restarted
+in between make no difference; the contract suite in tests/contract says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.types import U8, Slice, SliceResult, Trajectories
 
 CPU_TILE = 4
-"""Rows that one CPU core iterates together: enough to fill its vector units, few enough to waste little on the last rows of a slice."""
+"""Rows that one CPU core iterates together: enough to fill its vector units, few enough to waste little on the last
+rows of a slice.
+"""
 CUDA_TILE = 1024
 PARK_BYTES = 1 << 30
 """Memory for parked latents. A trajectory pushed out of it restarts from its seed: slower, never different."""

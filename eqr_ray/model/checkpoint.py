@@ -1,7 +1,7 @@
 """Checkpoints: a folder with `model.safetensors`, `spec.json` and `card.json`, found by bundled name, path or URI.
 
-Invariants: no pickle is ever read here; what is loaded has exactly the tensors that the spec asks for, all finite; a checkpoint that cannot be
-used is an InputError that names the file and what is wrong with it.
+Invariants: no pickle is ever read here; what is loaded has exactly the tensors that the spec asks for, all finite; a
+checkpoint that cannot be used is an InputError that names the file and what is wrong with it.
 """
 
 from __future__ import annotations

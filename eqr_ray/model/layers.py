@@ -1,7 +1,7 @@
 """Layers of the network: SwiGLU, token mixers, position codes. Plain PyTorch, weights only, no state.
 
-Follows the published architecture (arXiv 2605.21488, section 3; numbers in docs/architecture.md): RMS norm without weight, SwiGLU
-without bias, weights drawn from a truncated normal of standard deviation 1/sqrt(fan in).
+Follows the published architecture (arXiv 2605.21488, section 3; numbers in docs/architecture.md): RMS norm without
+weight, SwiGLU without bias, weights drawn from a truncated normal of standard deviation 1/sqrt(fan in).
 """
 
 from __future__ import annotations
@@ -66,14 +66,15 @@ class TokenMLP(nn.Module):
 def rotary_angles(spec: ModelSpec) -> Tensor:
     """Return (T, head_dim / 2) angles: by token for `rope1d`; half by row and half by column for `rope2d`.
 
-    Feature i turns together with feature i + head_dim / 2 (`rope1d`), or within its half (`rope2d`). Prefix tokens keep angle 0 in 2D.
+    Feature i turns together with feature i + head_dim / 2 (`rope1d`), or within its half (`rope2d`). Prefix tokens keep
+    angle 0 in 2D.
     """
     head = spec.hidden // spec.heads
     if spec.position == "rope1d":
-        frequency = spec.rope_base ** (-torch.arange(0, head, 2, dtype=torch.float32) / head)
+        frequency = 1 / spec.rope_base ** (torch.arange(0, head, 2, dtype=torch.float32) / head)
         return torch.outer(torch.arange(spec.tokens, dtype=torch.float32), frequency)
     half = head // 2
-    frequency = spec.rope_base ** (-torch.arange(0, half, 2, dtype=torch.float32) / half)
+    frequency = 1 / spec.rope_base ** (torch.arange(0, half, 2, dtype=torch.float32) / half)
     cell = torch.arange(spec.cells)
     by_row = torch.outer((cell // spec.cols).float(), frequency)
     by_col = torch.outer((cell % spec.cols).float(), frequency)
@@ -112,8 +113,8 @@ def shared_units(spec: ModelSpec) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention with the spec's position code.
 
-    `grid` adds a learned gain to the score of two cells that share a row, a column or a box: a prior on which cells belong together, to be
-    stated in a checkpoint's card. The other codes know nothing of the task.
+    `grid` adds a learned gain to the score of two cells that share a row, a column or a box: a prior on which cells
+    belong together, to be stated in a checkpoint's card. The other codes know nothing of the task.
     """
 
     def __init__(self, spec: ModelSpec) -> None:

@@ -1,7 +1,8 @@
 """One network, variants by `ModelSpec`: embedding, weight-tied operator, read-out heads.
 
-Invariants: a module holds weights and constant tables only; everything that changes from call to call (latents, noise) is an argument.
-A state is one tensor (N, K, T, d), K = 2 latents (z_H, z_L) for the hierarchical form and 1 for the compact one.
+Invariants: a module holds weights and constant tables only; everything that changes from call to call (latents, noise)
+is an argument. A state is one tensor (N, K, T, d), K = 2 latents (z_H, z_L) for the hierarchical form and 1 for the
+compact one.
 """
 
 from __future__ import annotations
@@ -77,15 +78,15 @@ class EquilibriumReasoner(nn.Module):
             h = layer(h)
         if self.spec.form == "compact":
             h = rms_norm(h, self.spec.norm_eps)
-        z = torch.lerp(h, z, self.spec.damping)
+        z = self.spec.damping * z + (1 - self.spec.damping) * h
         return z if noise is None else z + beta * noise.to(z.dtype)
 
     def iterate(self, z: Tensor, x: Tensor, noise: Noise | None = None, beta: float | None = None,
                 grad_cycles: int | None = None) -> Tensor:  # fmt: skip
         """Advance states z (N, K, T, d) by one iteration (one function evaluation).
 
-        Without `noise` the path is deterministic. `beta` defaults to the spec's. `grad_cycles` limits the gradient to the last so
-        many H cycles (the published recipe: 1).
+        Without `noise` the path is deterministic. `beta` defaults to the spec's. `grad_cycles` limits the gradient to
+        the last so many H cycles (the published recipe: 1).
         """
         beta = self.spec.noise if beta is None else beta
         use = noise if noise is not None and beta > 0 else None

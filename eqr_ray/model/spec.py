@@ -21,7 +21,8 @@ class ModelSpec:
     """A weight-tied operator z' = (1 - λ') z + λ' f_θ(z; x) + β ε, arXiv 2605.21488 Eq. 2, and its read-out heads.
 
     `hierarchical` is the published form: two latents z_H and z_L, `H_cycles x [L_cycles x (z_L <- block(z_L, z_H + x));
-    z_H <- block(z_H, z_L)]` an iteration, post-norm. `compact` has one latent: `L_cycles x (z <- block(z, x))`, pre-norm.
+    z_H <- block(z_H, z_L)]` an iteration, post-norm. `compact` has one latent: `L_cycles x (z <- block(z, x))`,
+    pre-norm.
     """
 
     task: str
@@ -63,8 +64,10 @@ class ModelSpec:
         for name in ("rows", "cols", "vocab", "hidden", "layers", "heads", "ff_width", "H_cycles", "L_cycles"):
             if getattr(self, name) < 1:
                 raise InputError(f"model {name} must be at least 1, got {name}={getattr(self, name)}")
-        if self.hidden % self.heads:
+        if self.mixer == "attention" and self.hidden % self.heads:
             raise InputError(f"model hidden must be a multiple of heads, got hidden={self.hidden}, heads={self.heads}")
+        if self.position == "rope1d" and (self.hidden // self.heads) % 2:
+            raise InputError(f"rope1d needs hidden / heads to be even, got {self.hidden // self.heads}")
         if self.position == "rope2d" and (self.hidden // self.heads) % 4:
             raise InputError(f"rope2d needs hidden / heads to be a multiple of 4, got {self.hidden // self.heads}")
         if self.mixer == "mlp" and self.token_width < 1:
