@@ -6,13 +6,14 @@ from the answer; without an answer none is.
 
 from __future__ import annotations
 
-from markupsafe import Markup, escape
+import numpy as np
+from markupsafe import Markup
 
 from eqr_ray.evaluation.distributions import Board
-from eqr_ray.puzzles.maze import GOAL, OPEN, PATH, START, WALL
+from eqr_ray.puzzles.maze import GOAL, PATH, START, WALL
 from eqr_ray.puzzles.sudoku import SYMBOLS, SudokuTask
 from eqr_ray.puzzles.task import Task, task
-from eqr_ray.types import U8
+from eqr_ray.types import U8, Bool
 
 MOST_CELLS = 10_000
 """A larger board is not drawn: its cells would be smaller than a pixel."""
@@ -64,19 +65,32 @@ def _sudoku(kind: SudokuTask, question: U8, prediction: U8, answer: U8 | None) -
 
 def _maze(kind: Task, question: U8, prediction: U8, answer: U8 | None) -> Markup:
     parts: list[str] = []
-    for cell in range(kind.n_cells):
+    for row in range(kind.rows):
+        for start, length in _runs(question[row * kind.cols : (row + 1) * kind.cols] == WALL):
+            parts.append(f'<rect class="wall" x="{start * 10}" y="{row * 10}" width="{length * 10}" height="10"/>')
+    for cell in np.flatnonzero((prediction != question) | (question >= START) | _differ(prediction, answer)).tolist():
         row, col = divmod(cell, kind.cols)
-        place = f'x="{col * 10}" y="{row * 10}" width="10" height="10"'
-        if question[cell] == WALL:
-            parts.append(f'<rect class="wall" {place}/>')
-        if answer is not None and prediction[cell] != answer[cell]:
-            parts.append(f'<rect class="bad" {place}/>')
-        if prediction[cell] == PATH:
-            parts.append(f'<rect class="path" x="{col * 10 + 2}" y="{row * 10 + 2}" width="6" height="6"/>')
-        elif prediction[cell] != question[cell] and prediction[cell] != OPEN:
-            parts.append(f'<circle class="path" cx="{col * 10 + 5}" cy="{row * 10 + 5}" r="2"/>')
+        x, y = col * 10, row * 10
+        wrong = answer is not None and prediction[cell] != answer[cell]
+        if wrong and prediction[cell] == question[cell]:
+            parts.append(f'<rect class="missed" x="{x + 1}" y="{y + 1}" width="8" height="8"/>')
+        elif wrong or prediction[cell] not in (question[cell], PATH):
+            parts.append(f'<rect class="bad" x="{x}" y="{y}" width="10" height="10"/>')
+        elif prediction[cell] == PATH:
+            parts.append(f'<rect class="path" x="{x}" y="{y}" width="10" height="10"/>')
         if question[cell] in (START, GOAL):
-            letter = escape("S" if question[cell] == START else "G")
-            parts.append(f'<text class="end" x="{col * 10 + 5}" y="{row * 10 + 8.5}">{letter}</text>')
+            letter = "S" if question[cell] == START else "G"
+            parts.append(f'<circle class="end" cx="{x + 5}" cy="{y + 5}" r="7"/>')
+            parts.append(f'<text class="end" x="{x + 5}" y="{y + 8.5}">{letter}</text>')
     parts.append(f'<rect class="frame" x="0" y="0" width="{kind.cols * 10}" height="{kind.rows * 10}"/>')
     return Markup("".join(parts))
+
+
+def _runs(mask: Bool) -> list[tuple[int, int]]:
+    """Return (start, length) of each run of true values: one rectangle a run leaves no hairlines between cells."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return [(int(start), int(end - start)) for start, end in edges.reshape(-1, 2)]
+
+
+def _differ(prediction: U8, answer: U8 | None) -> Bool:
+    return np.zeros(len(prediction), bool) if answer is None else np.asarray(prediction != answer)
