@@ -23,7 +23,7 @@ from eqr_ray.coordinator.queues import RowQueue
 from eqr_ray.coordinator.replicas import Flight, Replica, Replicas
 from eqr_ray.coordinator.seeds import trajectory_seeds
 from eqr_ray.coordinator.table import Table
-from eqr_ray.coordinator.verdicts import verdicts_of
+from eqr_ray.coordinator.verdicts import reported_only, verdicts_of
 from eqr_ray.policy import Policy, check_allocations
 from eqr_ray.types import I64, Allocations, Puzzle, Slice, SliceResult, Status, StopReason, Tallies, Verdict
 
@@ -215,6 +215,25 @@ class Coordinator:
         self._replicas.remove(replica)
         return lost
 
+    def conclude(self, stop: StopReason) -> list[Verdict]:
+        """Close every open puzzle with what has been reported of it; the coordinator orders nothing more for them.
+
+        A puzzle of which nothing was reported is dropped without a verdict, for it has no answer. Raises ValueError while a slice is in
+        flight.
+        """
+        if any(replica.flights for replica in self._replicas):
+            raise ValueError("puzzles can be concluded between slices only; report or fail the slices in flight first")
+        for queue in (self._returned, self._widened, self._fresh, *(replica.waiting for replica in self._replicas)):
+            queue.pop(len(queue))
+        table = self._table
+        slots = np.flatnonzero(table.breadth > 0)
+        slots = slots[np.argsort(table.number[slots])]
+        rows, start = table.rows_of(slots)
+        known = np.logical_or.reduceat(table.depth[rows] > 0, start[:-1]) if len(slots) else np.zeros(0, np.bool_)
+        self._replicas.retire(slots[~known], table.number[slots[~known]])
+        table.close(slots[~known])
+        return self._close(slots[known], [stop] * int(known.sum())) if known.any() else []
+
     def counters(self) -> Counters:
         """Return how the run stands."""
         replicas = tuple(
@@ -301,7 +320,7 @@ class Coordinator:
 
     def _close(self, slots: I64, stops: list[StopReason]) -> list[Verdict]:
         table = self._table
-        tallies, rows = table.tallies(slots)
+        tallies, rows = reported_only(*table.tallies(slots))
         choices = self._policy.select(tallies)
         puzzles: list[Puzzle] = table.puzzle[slots].tolist()
         answers: NDArray[np.object_] = table.answer[rows]
