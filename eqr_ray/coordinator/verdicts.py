@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eqr_ray.policy import Choices
-from eqr_ray.types import U8, Puzzle, StopReason, Tallies, Verdict, Vote
+from eqr_ray.types import I64, U8, Puzzle, StopReason, Tallies, Verdict, Vote
+
+
+def reported_only(tallies: Tallies, rows: I64) -> tuple[Tallies, I64]:
+    """Return the tallies, and the table's row of each trajectory, without trajectories that nobody has stepped yet."""
+    stepped = tallies.trajectories.depth > 0
+    if stepped.all():
+        return tallies, rows
+    breadth = np.bincount(tallies.owner[stepped], minlength=len(tallies))
+    start = np.concatenate([np.zeros(1, np.int64), np.cumsum(breadth)])
+    return Tallies(tallies.puzzle, start, tallies.trajectories.take(stepped), tallies.rounds), rows[stepped]
 
 
 def verdicts_of(
