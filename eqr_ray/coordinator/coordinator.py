@@ -185,7 +185,8 @@ class Coordinator:
     def on_failed(self, replica_id: str, slice_id: int) -> bool:
         """Give a slice out again that its replica failed without being lost; False for a slice that nobody waits for.
 
-        Slices sent after it may lack the cells that travelled with it; the engine refuses them, and they are failed too.
+        Slices sent after it may lack the cells that travelled with it; the engine refuses them, and they are failed
+        too.
         """
         replica = self._replicas.get(replica_id)
         flight = None if replica is None else replica.flights.pop(slice_id, None)
@@ -218,8 +219,8 @@ class Coordinator:
     def conclude(self, stop: StopReason) -> list[Verdict]:
         """Close every open puzzle with what has been reported of it; the coordinator orders nothing more for them.
 
-        A puzzle of which nothing was reported is dropped without a verdict, for it has no answer. Raises ValueError while a slice is in
-        flight.
+        A puzzle of which nothing was reported is dropped without a verdict, for it has no answer. Raises ValueError
+        while a slice is in flight.
         """
         if any(replica.flights for replica in self._replicas):
             raise ValueError("puzzles can be concluded between slices only; report or fail the slices in flight first")
@@ -343,7 +344,6 @@ class Coordinator:
 
     def _give_back(self, flight: Flight) -> None:
         """Queue the rows of a slice that will not be answered; anyone may take them."""
-        self._table.home[flight.rows] = 0
         self._returned.push(flight.rows)
         self._lost_slice_ids.add(flight.orders.slice_id)
         self._lost_slices += 1

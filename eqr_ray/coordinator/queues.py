@@ -29,12 +29,6 @@ class RowQueue:
             self._chunks.append(rows)
             self._length += len(rows)
 
-    def push_front(self, rows: I64) -> None:
-        """Put rows back before all others."""
-        if len(rows):
-            self._chunks.appendleft(rows)
-            self._length += len(rows)
-
     def pop(self, most: int) -> I64:
         """Take up to `most` rows from the front."""
         taken: list[I64] = []
@@ -49,7 +43,3 @@ class RowQueue:
         rows = np.concatenate(taken) if taken else np.zeros(0, np.int64)
         self._length -= len(rows)
         return rows
-
-    def rows(self) -> I64:
-        """Return all waiting rows without taking them."""
-        return np.concatenate(list(self._chunks)) if self._chunks else np.zeros(0, np.int64)

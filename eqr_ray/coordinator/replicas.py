@@ -53,9 +53,6 @@ class Replicas:
         self._by_number: dict[int, Replica] = {}
         self._seen: Bool = np.zeros((1, 0), np.bool_)
 
-    def __len__(self) -> int:
-        return len(self._by_id)
-
     def __iter__(self) -> Iterator[Replica]:
         return iter(self._by_id.values())
 
@@ -81,7 +78,6 @@ class Replicas:
             more = np.zeros((2 * len(self._seen), self._seen.shape[1]), np.bool_)
             more[: len(self._seen)] = self._seen
             self._seen = more
-        self._seen[number] = False
         replica = Replica(replica_id, number)
         self._by_id[replica_id] = self._by_number[number] = replica
         return replica

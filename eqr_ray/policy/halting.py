@@ -26,11 +26,6 @@ iteration a row."""
 MIN_DEPTH = 3
 """The residual is a mean over three iterations and undefined before."""
 
-SETTLED_RULE = HaltRule(
-    min_depth=MIN_DEPTH, residual_below=RESIDUAL_BELOW, q_halt_above=Q_HALT_ABOVE, stable_for=STABLE_FOR
-)
-"""The default rule: q head and residual together, on two checks in a row."""
-
 
 def holds(rule: HaltRule, residual: F32, q_halt: F32) -> Bool:
     """Return, elementwise, whether both bounds of the rule hold (any shape; NaN never holds)."""

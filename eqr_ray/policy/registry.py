@@ -44,7 +44,8 @@ class PolicySpec:
         return policy_from(self.name, self.depth, self.breadth, self.nfe, **self.params)
 
     def as_dict(self) -> dict[str, object]:
-        """Return a JSON object with the keys above; infinities become the strings `inf` and `-inf`, which JSON lacks."""
+        """Return a JSON object with the keys above; infinities become the strings `inf` and `-inf`, which JSON
+        lacks."""
         finite = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.params.items()}
         return {"name": self.name, "depth": self.depth, "breadth": self.breadth, "nfe": self.nfe, "params": finite}
 

@@ -7,9 +7,9 @@ import pytest
 from verdict_builders import facts, puzzles
 
 from eqr_ray.coordinator import Coordinator
-from eqr_ray.policy import Policy, policy_from
+from eqr_ray.policy import Choices, Policy, policy_from
 from eqr_ray.sim import Landscape, SimEngine
-from eqr_ray.types import Slice, SliceResult, Verdict
+from eqr_ray.types import Allocations, Slice, SliceResult, Tallies, Verdict
 
 LANDSCAPE = Landscape(easy=0.2, hard_depth=20.0)
 
@@ -262,6 +262,43 @@ def test_counters_follow_the_work() -> None:
     assert (counters.backlog_iterations, counters.rows_in_flight, counters.rows_done) == (120 - 4 * 8, 0, 4)
     assert (counters.puzzles_submitted, counters.puzzles_open, counters.puzzles_done) == (3, 3, 0)
     assert counters.replicas[0].rows_waiting == 4
+
+
+class Watching:
+    """The default policy, looking at what it is shown."""
+
+    def __init__(self) -> None:
+        self._policy = policy_from("adaptive", depth=64, breadth=6)
+        self.name, self.budget, self.selection = self._policy.name, self._policy.budget, self._policy.selection
+        self.asked: list[Tallies] = []
+
+    def allocate(self, tallies: Tallies) -> Allocations:
+        self.asked.append(tallies)
+        return self._policy.allocate(tallies)
+
+    def select(self, tallies: Tallies) -> Choices:
+        self.asked.append(tallies)
+        return self._policy.select(tallies)
+
+
+def test_a_policy_is_shown_puzzles_in_ascending_order_and_each_round_once() -> None:
+    policy = Watching()
+    run = coordinator(policy, open_limit=7, slice_rows=3)
+    run.join("a")
+    machine, rounds, found = engine(), dict[int, int](), []
+    for first in range(0, 70, 7):
+        run.submit(puzzles(run.room, first))
+        for _ in range(3):
+            orders = run.next_slice("a")
+            found += [] if orders is None else run.on_result(machine.run(orders))
+    for tallies in policy.asked:
+        assert (np.diff(tallies.puzzle) > 0).all()
+        order = np.lexsort((tallies.trajectories.index, tallies.trajectories.puzzle))
+        assert np.array_equal(order, np.arange(len(order)))
+        for number, n_rounds in zip(tallies.puzzle.tolist(), tallies.rounds.tolist(), strict=True):
+            assert n_rounds in (rounds.get(number, -1) + 1, rounds.get(number, -1))
+            rounds[number] = n_rounds
+    assert len(found) > 10
 
 
 def test_strangers_and_wrong_limits_are_refused() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqr_ray.policy.halting import SETTLED_RULE, halted_at, holds
+from eqr_ray.policy import policy_from
+from eqr_ray.policy.halting import halted_at, holds
 from eqr_ray.types import HaltRule
 
 BOTH = HaltRule(residual_below=0.1, q_halt_above=0.0, stable_for=2)
@@ -55,10 +56,11 @@ def test_nan_never_holds() -> None:
     assert not holds(BOTH, *record([math.nan, 0.0], [1.0, math.nan])).any()
 
 
-def test_the_default_rule_needs_both_signals() -> None:
-    assert not SETTLED_RULE.never
-    assert math.isfinite(SETTLED_RULE.residual_below)
-    assert math.isfinite(SETTLED_RULE.q_halt_above)
+def test_the_default_policy_halts_on_both_signals_and_two_checks() -> None:
+    rule = policy_from().budget.halt
+    assert math.isfinite(rule.residual_below)
+    assert math.isfinite(rule.q_halt_above)
+    assert rule.stable_for == 2
 
 
 values = st.lists(st.sampled_from([0.0, 0.05, 0.2, math.inf]), min_size=1, max_size=12)
