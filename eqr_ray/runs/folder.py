@@ -52,6 +52,8 @@ class Folder:
             self._check_earlier(checkpoint_sha256)
             self.finished = self.ledger.finished_ids()
             self.sessions = self._read_sessions()
+        else:
+            self._check_foreign()
 
     def begin(self) -> None:
         """Write the resolved configuration; the first thing that a run writes."""
@@ -97,18 +99,33 @@ class Folder:
                     f"out {self.uri} cannot be made because {above} is not a folder to write to; name another place"
                 )
 
+    def _check_foreign(self) -> None:
+        """Refuse a folder without verdicts that holds somebody else's files under the names that a run writes."""
+        taken = [name for name in (CONFIG, SUMMARY, SESSIONS, "report.html") if self._read(name) is not None]
+        if not taken or self._earlier_config() is not None:
+            return
+        raise InputError(
+            f"{self.uri} holds a {taken[0]} that no evaluation wrote and that this one would replace; "
+            "choose another folder with --out"
+        )
+
+    def _earlier_config(self) -> EvaluateConfig | None:
+        """Return the configuration that an earlier session wrote; None where there is none that can be read."""
+        try:
+            return EvaluateConfig.model_validate_json(self._read(CONFIG) or "")
+        except ValueError:
+            return None
+
     def _check_earlier(self, checkpoint_sha256: str) -> None:
         if not self._config.resume:
             raise InputError(
                 f"{self.uri} holds verdicts of an earlier run; go on with it by --resume, or choose another folder with --out"
             )
-        text = self._read(CONFIG)
-        try:
-            before = EvaluateConfig.model_validate_json(text or "")
-        except ValueError:
+        before = self._earlier_config()
+        if before is None:
             raise InputError(
                 f"{self.uri}/{CONFIG} is missing or of another version, so nobody knows what its verdicts mean; choose another folder"
-            ) from None
+            )
         difference = first_difference(before, self._config)
         if difference is not None:
             raise InputError(

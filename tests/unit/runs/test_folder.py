@@ -39,6 +39,14 @@ def test_opening_a_folder_writes_nothing(tmp_path: Path):
     assert sorted(file.name for file in (tmp_path / "a" / "b").iterdir()) == ["config.json"]
 
 
+@pytest.mark.parametrize("name", ["config.json", "summary.json", "report.html"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, name: str, resume: bool):
+    (tmp_path / name).write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=f"holds a {name} that no evaluation wrote"):
+        Folder(config(tmp_path, resume=resume))
+
+
 def test_a_folder_with_verdicts_is_refused_unless_the_run_resumes(tmp_path: Path):
     begun(tmp_path)
     with pytest.raises(InputError, match="--resume, or choose another folder"):
