@@ -86,7 +86,8 @@ def _table(summary: Summary) -> str:
     lines.append(f"NFE       {summary.nfe_total:,} charged, {_number(summary.nfe_computed)} computed")
     if summary.wall_s is not None:
         lines.append(
-            f"time      {summary.wall_s:,.1f} s, {_number(summary.puzzles_per_s)} puzzles/s, {_number(summary.replicas)} replica{'' if summary.replicas == 1 else 's'}"
+            f"time      {summary.wall_s:,.1f} s, {_number(summary.puzzles_per_s)} puzzles/s, "
+            f"{_number(summary.replicas)} replica{'' if summary.replicas == 1 else 's'}"
         )
     return "\n".join(lines)
 
