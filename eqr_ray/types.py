@@ -130,7 +130,7 @@ class Trajectories:
     depth: I32
     """(N,) iterations done."""
     residual: F32
-    """(N,) mean over the last three iterations of rms(f(z; x) - z); inf before the third."""
+    """(N,) rms change of the read-out latent (z_H, or z) in one iteration, mean over the last three; inf before the third."""
     logit_delta: F32
     """(N,) mean over the last three changes of the logits, rms; inf before the fourth iteration."""
     q_halt: F32

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from eqr_ray.engine.draws import mix, normals
-from eqr_ray.engine.rows import Pool, Rows
+from eqr_ray.engine.rows import WINDOW, Pool, Rows
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.types import F32, U8, U64, HaltRule, Status
 
@@ -69,6 +69,11 @@ def answer_keys(tokens: Tensor) -> Tensor:
     return mix(mix(cell[None, :] * 256 + tokens.long() + 1).sum(1))
 
 
+def window_mean(columns: Tensor) -> Tensor:
+    """Return (N,) means of (N, 3), summed from the left: the same bits for a row whatever N is."""
+    return (columns[:, 0] + columns[:, 1] + columns[:, 2]) / WINDOW
+
+
 class Lane:
     """`tile` slots and the loop that keeps them busy."""
 
@@ -77,7 +82,8 @@ class Lane:
         self.model, self.spec, self.tile, self.device, self.beta = model, model.spec, tile, device, beta
         self.sync_every = sync_every
         self.rows = Rows.blank(tile, self.spec, device, dtype)
-        self.cells = torch.zeros(tile, self.spec.cells, dtype=torch.uint8, device=device)
+        self.x = torch.zeros(tile, self.spec.tokens, self.spec.hidden, dtype=dtype, device=device)
+        """(tile, T, d) embedded questions."""
         self.keys = torch.zeros(tile, dtype=torch.int64, device=device)
         self.bounds = torch.zeros(tile, 5, dtype=torch.float32, device=device)
         """(tile, 5): until, min_depth, residual_below, q_halt_above, stable_for."""
@@ -104,7 +110,8 @@ class Lane:
             return False
         orders = [waiting.popleft() for _ in slots]
         at = torch.tensor(slots, dtype=torch.int64, device=self.device)
-        self.cells[at] = torch.from_numpy(np.stack([order.cells for order in orders])).to(self.device)
+        cells = torch.from_numpy(np.stack([order.cells for order in orders])).to(self.device)
+        self.x.index_copy_(0, at, self.model.embed(cells).to(self.x.dtype))
         self.keys[at] = torch.tensor([order.seed for order in orders], dtype=torch.int64, device=self.device)
         self.bounds[at] = torch.tensor(
             [[o.until, o.halt.min_depth, o.halt.residual_below, o.halt.q_halt_above, o.halt.stable_for] for o in orders],
@@ -142,18 +149,20 @@ class Lane:
         rows, live = self.rows, self.live
         shape = (self.spec.tokens, self.spec.hidden)
         following = rows.depth + 1
-        z = self.model.iterate(
-            rows.z, self.model.embed(self.cells), lambda site: normals(self.keys, following, site, shape), self.beta
-        )
+        z = self.model.iterate(rows.z, self.x, lambda site: normals(self.keys, following, site, shape), self.beta)
         logits = self.model.logits(z)
         residual = (z[:, 0].float() - rows.z[:, 0].float()).square().mean((1, 2)).sqrt()
         delta = (logits - rows.logits).square().mean((1, 2)).sqrt()
-        finite = residual.isfinite() & logits.isfinite().all(2).all(1)
         q_halt = self.model.q_halt(z)
-        residuals = torch.cat([rows.residuals[:, 1:], residual[:, None]], dim=1)
-        deltas = torch.cat([rows.deltas[:, 1:], delta[:, None]], dim=1)
+        finite = residual.isfinite() & q_halt.isfinite() & logits.isfinite().all(2).all(1)
+        # What a row that diverged says of itself: nothing that could pass for settled.
+        q_halt = torch.where(finite, q_halt, -torch.inf)
+        residuals = torch.cat([rows.residuals[:, 1:], torch.where(finite, residual, torch.inf)[:, None]], dim=1)
+        deltas = torch.cat([rows.deltas[:, 1:], torch.where(finite, delta, torch.inf)[:, None]], dim=1)
         _, min_depth, residual_below, q_above, stable_for = self.bounds.unbind(1)
-        held = (residuals.mean(1) < residual_below) & (q_halt > q_above)
+        # An infinite bound is not looked at: the residual itself is inf before the third iteration.
+        within = (window_mean(residuals) < residual_below) | (residual_below == torch.inf)
+        held = within & ((q_halt > q_above) | (q_above == -torch.inf))
         stable = torch.where(held, rows.stable + 1, torch.zeros_like(rows.stable))
         halted = finite & (stable >= stable_for) & (following >= min_depth)
         settled = torch.where(residual_below == torch.inf, int(Status.Q_HALTED), int(Status.CONVERGED))
@@ -180,8 +189,8 @@ class Lane:
         depth = self.rows.depth[at].cpu().numpy()
         status = self.rows.status[at].cpu().numpy()
         report.depth[to], report.status[to] = depth, status
-        report.residual[to] = self.rows.residuals[at].mean(1).cpu().numpy()
-        report.logit_delta[to] = self.rows.deltas[at].mean(1).cpu().numpy()
+        report.residual[to] = window_mean(self.rows.residuals[at]).cpu().numpy()
+        report.logit_delta[to] = window_mean(self.rows.deltas[at]).cpu().numpy()
         report.q_halt[to] = self.rows.q_halt[at].cpu().numpy()
         report.answer_key[to] = answer_keys(tokens).cpu().numpy().view(np.uint64)
         report.answer[to] = tokens.cpu().numpy()

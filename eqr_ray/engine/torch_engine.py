@@ -25,6 +25,10 @@ CPU_TILE = 4
 rows of a slice.
 """
 CUDA_TILE = 1024
+SYNC_EVERY = 8
+"""Iterations between two host synchronisations on an accelerator: each costs a launch gap, and rows that finish in
+between stand still.
+"""
 PARK_BYTES = 1 << 30
 """Memory for parked latents. A trajectory pushed out of it restarts from its seed: slower, never different."""
 
@@ -33,8 +37,14 @@ class TorchEngine:
     """Implements `types.Engine` on CPU, CUDA or MPS."""
 
     def __init__(self, model: EquilibriumReasoner, *, device: str = "cpu", dtype: str = "float32", tile: int | None = None,
-                 threads: int = 1, beta: float | None = None, park_bytes: int = PARK_BYTES) -> None:  # fmt: skip
-        """Hold `model` on `device`. `beta` overrides the path noise of the checkpoint; `threads` counts CPU lanes."""
+                 threads: int = 1, beta: float | None = None, park_bytes: int = PARK_BYTES,
+                 sync_every: int | None = None) -> None:  # fmt: skip
+        """Hold `model` on `device`.
+
+        `beta` overrides the path noise of the checkpoint; `threads` counts CPU lanes; `sync_every` is how many
+        iterations pass between two looks at which rows are done (default 1 on the CPU, 8 elsewhere, where a look stalls
+        the device).
+        """
         self.device = torch.device(device)
         on_cpu = self.device.type == "cpu"
         kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
@@ -44,7 +54,7 @@ class TorchEngine:
         row_bytes = 4 * (spec.latents * spec.tokens * spec.hidden + spec.cells * spec.vocab)
         self.pool = Pool(spec, max(tile, park_bytes // row_bytes), self.device, kind)
         beta = spec.noise if beta is None else beta
-        sync_every = 1 if on_cpu else 8
+        sync_every = sync_every or (1 if on_cpu else SYNC_EVERY)
         lanes = threads if on_cpu else 1
         self.lanes = [Lane(self.model, tile, self.device, kind, beta, sync_every) for _ in range(lanes)]
         # Each lane computes in one thread, so that a tile has the same bits whatever the number of cores.

@@ -82,19 +82,19 @@ def rotary_angles(spec: ModelSpec) -> Tensor:
     return torch.cat([torch.zeros(spec.prefix_tokens, half), angles])
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor, two_dimensional: bool) -> Tensor:
-    """Turn feature pairs of x (N, heads, T, head_dim) by the angles whose cos and sin are (T, head_dim / 2)."""
-    dtype = x.dtype
-    x = x.float()
-    if two_dimensional:
-        by_row, by_col = x.chunk(2, dim=-1)
-        (a, b), (c, d) = by_row.chunk(2, dim=-1), by_col.chunk(2, dim=-1)
-        (cos_r, cos_c), (sin_r, sin_c) = cos.chunk(2, dim=-1), sin.chunk(2, dim=-1)
-        turned = [a * cos_r - b * sin_r, b * cos_r + a * sin_r, c * cos_c - d * sin_c, d * cos_c + c * sin_c]
-    else:
-        a, b = x.chunk(2, dim=-1)
-        turned = [a * cos - b * sin, b * cos + a * sin]
-    return torch.cat(turned, dim=-1).to(dtype)
+def rotary_tables(spec: ModelSpec) -> tuple[Tensor, Tensor]:
+    """Return cos and signed sin of the angles, (T, head_dim) each: `rotate` adds x cos and (x with partners swapped) sin."""
+    parts = rotary_angles(spec).chunk(2 if spec.position == "rope2d" else 1, dim=-1)
+    cos = torch.cat([table for part in parts for table in (part.cos(), part.cos())], dim=-1)
+    sin = torch.cat([table for part in parts for table in (-part.sin(), part.sin())], dim=-1)
+    return cos, sin
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, groups: int) -> Tensor:
+    """Turn feature pairs of x (..., T, head_dim) by the tables (T, head_dim); pairs lie within `groups` equal parts."""
+    wide = x.float()
+    swapped = wide.unflatten(-1, (groups, 2, -1)).flip(-2).flatten(-3)
+    return (wide * cos + swapped * sin).to(x.dtype)
 
 
 def shared_units(spec: ModelSpec) -> Tensor:
@@ -117,35 +117,39 @@ class Attention(nn.Module):
     belong together, to be stated in a checkpoint's card. The other codes know nothing of the task.
     """
 
+    cos: Tensor
+    sin: Tensor
+    units: Tensor
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.heads, self.position = spec.heads, spec.position
         self.qkv = linear(spec.hidden, 3 * spec.hidden)
         self.out = linear(spec.hidden, spec.hidden)
         if spec.position in ("rope1d", "rope2d"):
-            angles = rotary_angles(spec)
-            self.register_buffer("cos", angles.cos(), persistent=False)
-            self.register_buffer("sin", angles.sin(), persistent=False)
+            cos, sin = rotary_tables(spec)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
         elif spec.position == "grid":
             units = shared_units(spec)
             self.register_buffer("units", units, persistent=False)
             gain = torch.zeros(spec.heads, len(units))
-            for head in range(
-                min(spec.heads, len(units))
-            ):  # the first heads start out looking at one kind of unit each
+            for head in range(min(gain.shape)):  # the first heads start out looking at one kind of unit each
                 gain[head, head] = 3.0
             self.unit_gain = nn.Parameter(gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, d) to (N, T, d)."""
         n, t, d = x.shape
-        q, k, v = self.qkv(x).view(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        qkv = self.qkv(x).view(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv
+        bias = None
         if self.position in ("rope1d", "rope2d"):
-            q = rotate(q, self.cos, self.sin, self.position == "rope2d")
-            k = rotate(k, self.cos, self.sin, self.position == "rope2d")
-        bias = torch.einsum("hu,uts->hts", self.unit_gain, self.units).to(q.dtype) if self.position == "grid" else None
-        y = attend(q, k, v, bias)
-        return self.out(y.transpose(1, 2).reshape(n, t, d))
+            q, k = rotate(qkv[:2], self.cos, self.sin, groups=2 if self.position == "rope2d" else 1)
+        elif self.position == "grid":
+            bias = (self.unit_gain @ self.units.flatten(1)).view(self.heads, t, t)
+        mixed: Tensor = self.out(attend(q, k, v, bias).transpose(1, 2).reshape(n, t, d))
+        return mixed
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

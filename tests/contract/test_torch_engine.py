@@ -1,0 +1,93 @@
+"""The torch engine passes the engine contract on tiny networks of both forms, with one lane and with three."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from engine_contract import EngineContract, facts, slice_of
+
+from eqr_ray.engine.torch_engine import TorchEngine
+from eqr_ray.model.network import EquilibriumReasoner
+from eqr_ray.model.spec import ModelSpec
+from eqr_ray.types import U8, HaltRule, Slice, Status
+
+QUESTIONS = list(np.random.default_rng(3).integers(0, 5, (4, 16), dtype=np.uint8))
+BOARD = {
+    "task": "sudoku4",
+    "rows": 4,
+    "cols": 4,
+    "vocab": 5,
+    "model_vocab": 5,
+    "token_map": (0, 1, 2, 3, 4),
+    "box_rows": 2,
+    "box_cols": 2,
+}
+COMPACT = ModelSpec(**BOARD, hidden=16, layers=1, heads=2, ff_width=24, position="grid", noise=0.05)
+ROTATED = ModelSpec(**BOARD, hidden=16, layers=1, heads=2, ff_width=24, position="rope2d", noise=0.05)
+PUBLISHED = ModelSpec(
+    **BOARD, form="hierarchical", mixer="mlp", position="none", hidden=12, layers=1, heads=2, token_width=20, ff_width=16,
+    H_cycles=2, L_cycles=2, prefix_tokens=3, noise=0.05,
+)  # fmt: skip
+
+
+def network(spec: ModelSpec) -> EquilibriumReasoner:
+    """Build a network with fixed random weights and a q head that says something."""
+    torch.manual_seed(5)
+    model = EquilibriumReasoner(spec)
+    with torch.no_grad():
+        model.q_head.weight.normal_()
+        model.q_head.bias.zero_()
+    return model
+
+
+class TorchContract(EngineContract):
+    spec = COMPACT
+    options: dict[str, object] = {"tile": 4}  # noqa: RUF012
+
+    def make_engine(self) -> TorchEngine:
+        return TorchEngine(network(self.spec), **self.options)  # type: ignore[arg-type]
+
+    def questions(self) -> list[U8]:
+        return QUESTIONS
+
+
+class TestCompactForm(TorchContract):
+    spec = COMPACT
+
+
+class TestRotatedForm(TorchContract):
+    spec = ROTATED
+    options = {"tile": 3}  # noqa: RUF012
+
+
+class TestPublishedForm(TorchContract):
+    spec = PUBLISHED
+    options = {"tile": 5}  # noqa: RUF012
+
+
+class TestThreeLanes(TorchContract):
+    options = {"tile": 2, "threads": 3}  # noqa: RUF012
+
+
+class TestLazySynchronisation(TorchContract):
+    """Rows that finish between two synchronisations stand still."""
+
+    options = {"tile": 4, "sync_every": 5}  # noqa: RUF012
+
+
+class TestHalfPrecision(TorchContract):
+    options = {"tile": 4, "dtype": "bfloat16"}  # noqa: RUF012
+
+
+class TestCrowdedPool(TorchContract):
+    """Nearly every parked trajectory is pushed out and restarts from its seed."""
+
+    options = {"tile": 4, "park_bytes": 1}  # noqa: RUF012
+
+    def test_a_lost_trajectory_restarts_elsewhere_to_the_same_state(self) -> None:
+        rows, engine = self.rows(), self.make_engine()
+        engine.run(self.orders(rows, 5))
+        again = engine.run(self.orders(rows, self.depth))
+        assert again.nfe_computed > (self.depth - 5) * len(rows)
+        assert facts(again) == facts(self.make_engine().run(self.orders(rows, self.depth)))
