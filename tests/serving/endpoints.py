@@ -1,0 +1,93 @@
+"""Engines and endpoints that tests are made of: whole engines behind the protocol, nothing patched."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import uvicorn
+
+from eqr_ray.client import AsyncClient, Client
+from eqr_ray.serving.drive import Motor
+from eqr_ray.serving.service import Service
+from eqr_ray.serving.shelf import Model, Stock
+from eqr_ray.sim import Landscape, SimEngine
+from eqr_ray.types import Engine, Slice, SliceResult
+
+EASY = "..3....1..2.3.........4614.......5.."
+ROWS = 8
+TOKEN = "a-token-of-enough-characters"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an endpoint listens, and what is behind it."""
+
+    url: str
+    port: int
+    service: Service
+    server: uvicorn.Server
+
+    def client(self, token: str | None = None, tries: int = 1) -> Client:
+        return Client(self.url, token, tries=tries, timeout_s=60.0)
+
+    def async_client(self, token: str | None = None, tries: int = 1) -> AsyncClient:
+        return AsyncClient(self.url, token, tries=tries, timeout_s=60.0)
+
+
+class GatedEngine:
+    """The simulator behind a gate: a slice waits until the test lets it through."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.slices: list[Slice] = []
+
+    def run(self, orders: Slice) -> SliceResult:
+        self.slices.append(orders)
+        self.entered.set()
+        assert self.gate.wait(60.0), "the test never opened the gate"
+        return self._engine.run(orders)
+
+
+class BreakingEngine:
+    """Works for some slices, then raises."""
+
+    def __init__(self, engine: Engine, n_good: int) -> None:
+        self._engine, self._left = engine, n_good
+
+    def run(self, orders: Slice) -> SliceResult:
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError("secret detail of the device")
+        return self._engine.run(orders)
+
+
+class SlowEngine:
+    """The simulator at a pace: each iteration of a slice takes its time."""
+
+    def __init__(self, engine: Engine, s_per_iteration: float) -> None:
+        self._engine, self._s = engine, s_per_iteration
+
+    def run(self, orders: Slice) -> SliceResult:
+        time.sleep(self._s * len(orders))
+        return self._engine.run(orders)
+
+
+def landscape(easy: float = 0.6, **others: float) -> Landscape:
+    return Landscape(easy=easy, **others)
+
+
+def stock_of(engine: Engine, name: str = "six", task: str = "sudoku6", rows: int = ROWS) -> Stock:
+    return Stock(Model(name, task, "0" * 64, 1000, 2), lambda: Motor(engine, rows))
+
+
+def sim_stock(easy: float = 0.6) -> list[Stock]:
+    """Two boards, simulated."""
+    return [
+        stock_of(SimEngine(landscape(easy))),
+        stock_of(SimEngine(landscape(easy)), "nine", "sudoku9"),
+    ]
