@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from engine_contract import EngineContract, facts, slice_of
+from engine_contract import EngineContract, facts
 
 from eqr_ray.engine.torch_engine import TorchEngine
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.model.spec import ModelSpec
-from eqr_ray.types import U8, HaltRule, Slice, Status
+from eqr_ray.types import U8
 
 QUESTIONS = list(np.random.default_rng(3).integers(0, 5, (4, 16), dtype=np.uint8))
 BOARD = {
@@ -24,7 +23,6 @@ BOARD = {
     "box_cols": 2,
 }
 COMPACT = ModelSpec(**BOARD, hidden=16, layers=1, heads=2, ff_width=24, position="grid", noise=0.05)
-ROTATED = ModelSpec(**BOARD, hidden=16, layers=1, heads=2, ff_width=24, position="rope2d", noise=0.05)
 PUBLISHED = ModelSpec(
     **BOARD, form="hierarchical", mixer="mlp", position="none", hidden=12, layers=1, heads=2, token_width=20, ff_width=16,
     H_cycles=2, L_cycles=2, prefix_tokens=3, noise=0.05,
@@ -42,6 +40,8 @@ def network(spec: ModelSpec) -> EquilibriumReasoner:
 
 
 class TorchContract(EngineContract):
+    depth = 8
+    n_many = 8
     spec = COMPACT
     options: dict[str, object] = {"tile": 4}  # noqa: RUF012
 
@@ -54,11 +54,6 @@ class TorchContract(EngineContract):
 
 class TestCompactForm(TorchContract):
     spec = COMPACT
-
-
-class TestRotatedForm(TorchContract):
-    spec = ROTATED
-    options = {"tile": 3}  # noqa: RUF012
 
 
 class TestPublishedForm(TorchContract):

@@ -70,7 +70,7 @@ def published(folder: Path, weights: dict[str, torch.Tensor], **more: object) ->
     keyed = {f"_orig_mod.model.inner.{name}": tensor for name, tensor in weights.items()}
     content = {
         "step": 16800, "model": keyed, "ema": {"mu": 0.999, "shadow": {name: t + 1 for name, t in keyed.items()}},
-        "carry": Carry(), "numpy": np.random.get_state(), "python": random.getstate(), "optimizers": [{"state": {}}],
+        "carry": Carry(), "numpy": np.random.RandomState(1).get_state(), "python": random.getstate(), "optimizers": [{"state": {}}],
     }  # fmt: skip
     torch.save({**content, **more}, folder / "eqr.pth")
     return folder / "eqr.pth"

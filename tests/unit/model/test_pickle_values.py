@@ -75,7 +75,13 @@ def test_ordered_dictionaries_are_dictionaries_and_sets_are_lists() -> None:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_foreign_objects_and_random_states_are_names_and_their_neighbours_survive(protocol: int) -> None:
-    value = {"first": 1, "carry": Foreign(), "numpy": np.random.get_state(), "python": random.getstate(), "last": [2]}
+    value = {
+        "first": 1,
+        "carry": Foreign(),
+        "numpy": np.random.RandomState(1).get_state(),
+        "python": random.getstate(),
+        "last": [2],
+    }
     found = read_values(pickle.dumps(value, protocol), nothing)
     assert (found["first"], found["last"]) == (1, [2])
     assert isinstance(found["carry"], Made)
@@ -142,8 +148,8 @@ def test_damaged_pickle_is_a_value_error(data: bytes) -> None:
 def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
     try:
         read_values(b"\x80\x02" + data, nothing)
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
+        return
 
 
 def test_a_deeply_nested_key_is_not_hashed() -> None:
