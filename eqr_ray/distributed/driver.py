@@ -199,6 +199,9 @@ class Driver:
                 self._lose(replica_id, f"its report was wrong: {error}")
                 return []
             self._roster.returned(replica_id, awaited.slice_id, now)
+            if self._losses and awaited.puzzle is not None:
+                for number in awaited.puzzle.tolist():
+                    self._losses.pop(number, None)
             self._pace[replica_id] = paced(
                 self._pace[replica_id], len(value.trajectories), value.elapsed_s, 1, self._staffing.most_rows
             )
@@ -232,7 +235,7 @@ class Driver:
         worst = max(self._losses.values(), default=0)
         if worst >= self._staffing.patience.tries:
             raise GaveUp(
-                f"the orders of one puzzle were lost {worst} times with the replicas that had them; the last one: {why}"
+                f"the orders of one puzzle were lost {worst} times in a row, each time with their replica; the last time: {why}"
             )
 
     def _dismiss(self, replica_id: str) -> None:

@@ -13,6 +13,8 @@ TARGET_S = 0.5
 SMOOTHING = 0.3
 """Weight of the newest slice in the running mean of rows a second: a few slices to follow a change, one outlier does little."""
 STEP = 2.0
+LEAST_S = 1e-3
+"""A slice counts as no shorter than a message, so that an engine too quick to measure has a rate at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ def paced(pace: Pace, n_rows: int, elapsed_s: float, least: int, most: int) -> P
     """
     if not 1 <= least <= most:
         raise ValueError(f"1 <= least <= most is needed, got least={least}, most={most}")
-    if n_rows < 1 or elapsed_s <= 0.0 or (2 * n_rows < pace.rows and elapsed_s < TARGET_S):
+    if n_rows < 1 or (2 * n_rows < pace.rows and elapsed_s < TARGET_S):
         return pace
-    rate = n_rows / elapsed_s
+    rate = n_rows / max(elapsed_s, LEAST_S)
     mean = rate if pace.rows_per_s is None else (1.0 - SMOOTHING) * pace.rows_per_s + SMOOTHING * rate
     aim = min(max(mean * TARGET_S, pace.rows / STEP), pace.rows * STEP)
     return Pace(min(max(round(aim), least), most), mean)

@@ -36,7 +36,7 @@ class Patience:
     give_up_s: float = 600.0
     """With no replica ready for this long the run fails; an autoscaler needs a few minutes to bring a machine."""
     tries: int = 5
-    """How often the orders of one puzzle may be lost, and how many replicas in a row may die before any result arrives: more
+    """How often in a row the orders of one puzzle may be lost, and how many replicas in a row may die before any result arrives: more
     means that the engine or the orders are at fault, not the machines."""
 
 

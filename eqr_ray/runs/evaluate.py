@@ -7,6 +7,7 @@ verdicts of an undisturbed one, each once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from eqr_ray.distributed.cluster import Cluster
     from eqr_ray.distributed.driver import Driver, Staffing
 
+log = logging.getLogger(__name__)
+
 SURVEY_ROWS = 100_000
 """Puzzles that are read and checked before a run begins: seconds of work that save a user's night; more are checked on the way."""
 CPU_ROWS, GPU_ROWS = 256, 8192
-"""Most rows of a slice: enough for half a second of work on either."""
-CPU_FIRST_ROWS, GPU_FIRST_ROWS = 8, 512
+"""Most rows of a slice: enough for half a second of a small network's work on either."""
+CPU_FIRST_ROWS, GPU_FIRST_ROWS = 4, 512
+"""Rows of a replica's first slice: few, because a large network on one core takes half a minute a row; the pace doubles from there."""
 LEAST_OPEN, MOST_OPEN = 1024, 65_536
 """Bounds on the puzzles open at once: enough to fill every replica twice, no more than fit into the driver's memory."""
 
@@ -96,7 +100,6 @@ def run_evaluation(config: EvaluateConfig, recipe: Recipe | None = None, quiet: 
     )
     folder = Folder(resolved, recipe.checkpoint.sha256 if recipe.checkpoint else "")
     with StopWish() as stop:
-        folder.begin()
         run = _Run(resolved, found, policy, recipe, folder, stop, quiet)
         run.work()
     return run.finish()
@@ -135,6 +138,7 @@ class _Run:
 
         with connect(self._config.address) as cluster:
             self._stop.install()
+            self._folder.begin()
             self._drive(cluster)
 
     def _drive(self, cluster: Cluster) -> None:
@@ -197,6 +201,13 @@ class _Run:
         device = device_of(config, nodes)
         gpus = config.gpus_per_replica if device == "cuda" else None
         share = share_out(nodes, config.replicas, gpus, config.threads)
+
+        if config.replicas is not None and config.replicas > capacity(nodes, share):
+            log.warning(
+                "%d of %d replicas fit into the cluster now; the others wait for room",
+                capacity(nodes, share),
+                config.replicas,
+            )
 
         def desired() -> int:
             wanted = config.replicas or max(1, capacity(cluster.nodes(), share))

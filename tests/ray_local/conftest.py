@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+N_CPUS = 3
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -31,10 +32,21 @@ def ray_at_home() -> Iterator[Path]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [saved.get("PYTHONPATH")])])
     sys.path.insert(0, str(HERE))
     yield home
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
     os.environ.clear()
     os.environ.update(saved)
     sys.path.remove(str(HERE))
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def one_node(ray_at_home: Path) -> None:
+    """Connect this process to a Ray of one node, started when the first test asks for it and shared by all that do."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address="local", num_cpus=N_CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 def ray_processes(home: Path) -> list[str]:

@@ -46,6 +46,29 @@ class _Timed:
 
 
 @dataclass(frozen=True)
+class Gated:
+    """Builds engines that begin no slice while the gate, a file, is not there."""
+
+    inner: Factory
+    gate: str
+
+    def __call__(self) -> Engine:
+        return _GatedEngine(self)
+
+
+class _GatedEngine:
+    device = "simulator"
+
+    def __init__(self, plan: Gated) -> None:
+        self._gate, self._inner = Path(plan.gate), plan.inner()
+
+    def run(self, orders: Slice) -> SliceResult:
+        while not self._gate.exists():
+            time.sleep(0.02)
+        return self._inner.run(orders)
+
+
+@dataclass(frozen=True)
 class Dying:
     """Builds engines of which the first to reach its `after`-th slice kills its process."""
 

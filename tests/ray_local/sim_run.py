@@ -1,4 +1,4 @@
-"""An evaluation with the simulator in a process of its own, to be interrupted or killed: `python sim_run.py OUT PUZZLES ROW_S`."""
+"""An evaluation with the simulator in a process of its own, to be interrupted or killed: `python sim_run.py OUT PUZZLES ADDRESS ROW_S`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from eqr_ray.runs.recipe import Recipe
 STOPPED = 130
 
 
-def main(out: str, puzzles: str, row_s: str) -> int:
-    options = {"out": out, "puzzles": puzzles, "replicas": 2, "policy.depth": 32, "policy.breadth": 8}
+def main(out: str, puzzles: str, address: str, row_s: str) -> int:
+    options = {
+        "out": out,
+        "puzzles": puzzles,
+        "address": address,
+        "replicas": 2,
+        "policy.depth": 32,
+        "policy.breadth": 8,
+    }
     try:
         run_evaluation(load_config(None, (), options), Recipe(lambda device, threads: Simulated(float(row_s))))
     except RunStopped:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
-from engines import Dying, Failing, Hanging, Simulated
+from conftest import N_CPUS
+from engines import Dying, Failing, Gated, Hanging, Simulated
 
 from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.distributed.driver import Driver, GaveUp, Staffing
@@ -20,14 +21,8 @@ from eqr_ray.distributed.shares import Share
 from eqr_ray.policy import policy_from
 from eqr_ray.types import Puzzle, Verdict
 
+pytestmark = pytest.mark.usefixtures("one_node")
 SHARE = Share(num_cpus=0.25, num_gpus=0.0, threads=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_node() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def puzzles(n: int) -> list[Puzzle]:
@@ -110,17 +105,28 @@ def test_replicas_that_no_node_can_hold_end_the_run():
         drive(plan)
 
 
-def test_replicas_join_and_leave_during_a_run(expected):
-    started = time.monotonic()
-    seen: list[int] = []
+def test_replicas_join_and_leave_during_a_run(expected, tmp_path: Path):
+    gate = tmp_path / "open"
+    wanted = 1
+    driver = Driver(coordinator(), staffing(Gated(Simulated(0.002), str(gate)), desired=lambda: wanted))
+    running = driver.drive(iter(puzzles(300)))
+    rows: list[tuple[object, ...]] = []
 
-    def desired() -> int:
-        seen.append(1 if len(seen) < 2 else 3 if len(seen) < 4 else 1)
-        return seen[-1]
+    def until_ready(n_replicas: int) -> None:
+        ends = time.monotonic() + 120
+        while driver.effort.ready != n_replicas:
+            rows.extend(row(verdict) for verdict in next(running))
+            assert time.monotonic() < ends, f"{driver.effort.ready} replicas are ready, not {n_replicas}"
 
-    rows, driver = drive(staffing(Simulated(0.01), desired=desired))
-    assert rows == expected
-    assert driver.effort.most_ready > 1, f"nobody joined within {time.monotonic() - started:.0f} s"
+    until_ready(1)
+    wanted = 3
+    until_ready(3)
+    assert rows == []
+    gate.touch()
+    wanted = 1
+    until_ready(1)
+    rows.extend(row(verdict) for batch in running for verdict in batch)
+    assert sorted(rows, key=str) == expected
     assert driver.effort.lost_replicas == 0
 
 
@@ -131,9 +137,9 @@ def test_a_run_that_is_closed_halfway_leaves_no_actor_behind():
         pass
     running.close()
     assert driver.effort.ready == 0
-    # An actor that is alive holds its share of the two CPUs.
+    # An actor that is alive holds its share of the CPUs.
     for _ in range(100):
-        if ray.available_resources().get("CPU") == 2.0:
+        if ray.available_resources().get("CPU") == N_CPUS:
             break
         time.sleep(0.1)
-    assert ray.available_resources().get("CPU") == 2.0
+    assert ray.available_resources().get("CPU") == N_CPUS

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import ray
-from conftest import HERE, none_left
+from conftest import HERE, N_CPUS, none_left
 from engines import Dying, Factory, Failing, Simulated
 
 from eqr_ray.config import load_config
@@ -32,13 +34,6 @@ CONTRACT = {
 }  # fmt: skip
 N_PUZZLES = 240
 SOLVED = "1234341221434321"
-
-
-@pytest.fixture(scope="module")
-def one_node() -> Iterator[None]:
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -145,45 +140,72 @@ def test_an_engine_that_always_fails_ends_the_run_and_the_folder_can_be_resumed(
     assert verdicts(tmp_path / "out") == verdicts(undisturbed)
 
 
-def start(out: Path, puzzles: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(HERE / "sim_run.py"), str(out), puzzles, "0.02"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def wait_until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
-    ends = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < ends, "it did not happen in time"
+def start(out: Path, puzzles: str, home: Path, address: str) -> subprocess.Popen[str]:
+    """Start an evaluation of some ten seconds in a process group of its own, and wait until its first part is written."""
+    command = [sys.executable, str(HERE / "sim_run.py"), str(out), puzzles, address, "0.02"]
+    env = os.environ | {"HOME": str(home), "RAY_TMPDIR": str(home)}
+    run = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    ends = time.monotonic() + 120
+    while not list(out.glob("verdicts/part-*.parquet")):
+        assert run.poll() is None, run.communicate()[1]
+        assert time.monotonic() < ends, "no part was written in time"
         time.sleep(0.05)
+    return run
 
 
-@pytest.mark.parametrize("mishap", ["ctrl-c", "terminated", "killed"])
-def test_a_run_that_is_cut_off_goes_on_where_it_stopped(
-    mishap: str, undisturbed: Path, puzzles: str, tmp_path: Path, ray_at_home: Path
-):
-    out = tmp_path / "out"
-    home = Path("/tmp") / f"eqr-{os.getpid()}-{mishap}"
-    home.mkdir()
-    os.environ.update(RAY_TMPDIR=str(home), HOME=str(home))
-    run = start(out, puzzles)
-    os.environ.update(RAY_TMPDIR=str(ray_at_home), HOME=str(ray_at_home))
-    wait_until(lambda: bool(list(out.glob("verdicts/part-*.parquet"))) or run.poll() is not None)
-    if mishap == "ctrl-c":
-        # A terminal sends it to every process of the foreground group.
-        os.killpg(run.pid, signal.SIGINT)
-    else:
-        run.send_signal(signal.SIGTERM if mishap == "terminated" else signal.SIGKILL)
+@pytest.fixture
+def own_home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="eqr", dir="/tmp"))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def check_stopped(run: subprocess.Popen[str], out: Path) -> None:
+    """Check that a run ended in order after a signal, with a folder that tells how far it came."""
     _, said = run.communicate(timeout=60)
-    assert none_left(home) == []
-    kept = verdicts(out)
-    assert 0 < len(kept) < N_PUZZLES
-    if mishap == "killed":
-        assert run.returncode == -signal.SIGKILL
-    else:
-        assert run.returncode == 130, said
-        assert "Traceback" not in said
-        assert json.loads((out / "summary.json").read_text())["puzzles"] == len(kept)
-        assert (out / "report.html").exists()
-    summary = evaluate(out, puzzles, resume=True)
-    assert summary.puzzles == N_PUZZLES
+    assert run.returncode == 130, said
+    assert "Traceback" not in said
+    n_kept = len(verdicts(out))
+    assert 0 < n_kept < N_PUZZLES
+    assert json.loads((out / "summary.json").read_text())["puzzles"] == n_kept
+    assert (out / "report.html").exists()
+
+
+def check_resumed(out: Path, puzzles: str, undisturbed: Path) -> None:
+    assert 0 < len(verdicts(out)) < N_PUZZLES
+    assert evaluate(out, puzzles, resume=True).puzzles == N_PUZZLES
     assert verdicts(out) == verdicts(undisturbed)
+
+
+def test_ctrl_c_stops_a_run_and_its_ray_and_the_run_can_be_resumed(
+    undisturbed: Path, puzzles: str, tmp_path: Path, own_home: Path
+):
+    run = start(tmp_path / "out", puzzles, own_home, "local")
+    # A terminal sends it to every process of the foreground group, those of Ray included.
+    os.killpg(run.pid, signal.SIGINT)
+    check_stopped(run, tmp_path / "out")
+    assert none_left(own_home) == []
+    check_resumed(tmp_path / "out", puzzles, undisturbed)
+
+
+def test_a_killed_driver_loses_only_what_was_not_written_and_leaves_no_process(
+    undisturbed: Path, puzzles: str, tmp_path: Path, own_home: Path
+):
+    run = start(tmp_path / "out", puzzles, own_home, "local")
+    run.kill()
+    run.communicate(timeout=60)
+    assert none_left(own_home) == []
+    check_resumed(tmp_path / "out", puzzles, undisturbed)
+
+
+def test_a_terminated_job_frees_the_cluster_and_can_be_resumed(
+    undisturbed: Path, puzzles: str, tmp_path: Path, ray_at_home: Path
+):
+    run = start(tmp_path / "out", puzzles, ray_at_home, ray.get_runtime_context().gcs_address)
+    run.terminate()
+    check_stopped(run, tmp_path / "out")
+    ends = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != N_CPUS:
+        assert time.monotonic() < ends, "its replicas are still there"
+        time.sleep(0.1)
+    check_resumed(tmp_path / "out", puzzles, undisturbed)
