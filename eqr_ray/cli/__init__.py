@@ -19,10 +19,12 @@ COMMANDS = {
         "eqr_ray.cli.evaluate:evaluate",
         "Puzzle files to verdicts, summary and report, on Ray.",
     ),
+    "trace": ("eqr_ray.cli.trace:trace", "Record every trajectory of a puzzle file to full depth."),
     "report": ("eqr_ray.cli.report:report", "Write the HTML report of an evaluation's folder again."),
     "checkpoint": ("eqr_ray.cli.checkpoint:checkpoint", "List, inspect and convert trained weights."),
     "data": ("eqr_ray.cli.data:data", "Make, rate, describe and convert puzzle files."),
     "train": ("eqr_ray.cli.train:train", "Train a checkpoint, or continue one."),
+    "serve": ("eqr_ray.cli.serve:serve", "Answer puzzles over HTTP, with a page that shows the trajectories."),
     "bench": ("eqr_ray.cli.bench:bench", "Measure how fast this machine iterates a checkpoint."),
 }
 

@@ -28,11 +28,19 @@ written."""
 class Ledger:
     """A folder of parts with one schema; one writer at a time."""
 
-    def __init__(self, uri: str | os.PathLike[str], schema: pa.Schema, part_rows: int = PART_ROWS) -> None:
-        """uri: a folder, or `s3://bucket/prefix`; it is made with the first part. part_rows: rows that fill a part."""
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        schema: pa.Schema,
+        part_rows: int = PART_ROWS,
+        write_options: Mapping[str, object] | None = None,
+    ) -> None:
+        """uri: a folder, or `s3://bucket/prefix`; it is made with the first part. part_rows: rows that fill a part.
+        write_options: compression and encodings, as `pyarrow.parquet.write_table` takes them."""
         if part_rows < 1:
             raise ValueError(f"part_rows must be at least 1, got part_rows={part_rows}")
         self._uri, self._schema, self._part_rows = os.fspath(uri).rstrip("/"), schema, part_rows
+        self._write_options = dict(write_options or {})
         path = self._uri.removeprefix("file://")
         self._local = "://" not in path
         if self._local:
@@ -108,7 +116,7 @@ class Ledger:
         final = Path(self._folder, name)
         torn = Path(self._folder, f".{name}.torn-{os.getpid()}")
         with torn.open("wb") as file:
-            pq.write_table(table, file)
+            pq.write_table(table, file, **self._write_options)
             file.flush()
             os.fsync(file.fileno())
         if final.exists():
@@ -119,7 +127,7 @@ class Ledger:
     def _write_object(self, table: pa.Table, name: str) -> None:
         # An object appears with its last byte, so a whole part in one stream needs no temporary name.
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer)
+        pq.write_table(table, buffer, **self._write_options)
         with self._fs.open_output_stream(f"{self._folder}/{name}") as stream:
             stream.write(buffer.getvalue())
 

@@ -125,7 +125,9 @@ class Recorder(TorchEngine):
         )
         for lane in self.recording_lanes:
             lane.begin(recording)
-        for done in [self.workers.submit(lane.run, waiting, self.pool, report, self.lock) for lane in self.recording_lanes]:
+        for done in [
+            self.workers.submit(lane.run, waiting, self.pool, report, self.lock) for lane in self.recording_lanes
+        ]:
             done.result()
         self.pool.clear()
         return recording

@@ -1,7 +1,8 @@
 """Recording a trace: every trajectory of every puzzle to full depth, on Ray or in this process.
 
-Invariants, asserted in tests/cli/test_trace_commands.py and tests/ray_local/test_crew.py: the size is stated before anything is recorded; a trace that
-was cut off goes on with `resume` and holds every puzzle once; a folder with another trace is never touched.
+Invariants, asserted in tests/cli/test_trace_commands.py and tests/ray_local/test_crew.py: the size is stated before anything
+is recorded; a trace that was cut off goes on with `resume` and holds every puzzle once; a folder with another trace is
+never touched.
 """
 
 from __future__ import annotations
