@@ -9,8 +9,6 @@ no accepted request of a client that retries; the verdict is that of an evaluati
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import Any
 
 import ray
@@ -20,6 +18,7 @@ from ray.serve import config as serve_settings
 
 from eqr_ray.serving.guard import Guard, read_tokens
 from eqr_ray.serving.http import build_app
+from eqr_ray.serving.logs import log_to_stderr
 from eqr_ray.serving.scaling import METRIC
 from eqr_ray.serving.service import Service
 from eqr_ray.serving.settings import ServeConfig, load_serve_config
@@ -91,17 +90,6 @@ def application(config: ServeConfig) -> serve.Application:
     else:
         options["num_replicas"] = scaling.min_replicas
     return serve.deployment(serve.ingress(build)(Replica), name="Replica").options(**options).bind()
-
-
-def log_to_stderr(level: str) -> None:
-    """Let the endpoint's log lines go to standard error."""
-    log = logging.getLogger("eqr_ray.serving")
-    log.setLevel(level.upper())
-    log.propagate = False
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
 
 
 def _cluster_has_gpus() -> bool:
