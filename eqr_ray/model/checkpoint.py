@@ -94,7 +94,11 @@ def fetch(reference: str) -> CheckpointFiles:
         raise InputError(
             f"checkpoint {reference!r} is neither a bundled name ({names}) nor a folder nor a URI; `eqr-ray checkpoint list` shows them"
         )
-    spec = ModelSpec.from_json(_json(folder, SPEC))
+    values = _json(folder, SPEC)
+    try:
+        spec = ModelSpec.from_json(values)
+    except InputError as error:
+        raise InputError(f"{folder}/{SPEC}: {error}; the checkpoint is damaged or of another version") from error
     card = _json(folder, CARD) if _exists(folder, CARD) else {}
     return CheckpointFiles(name, _read(folder, WEIGHTS), spec, card)
 
@@ -107,8 +111,9 @@ def build(found: CheckpointFiles) -> Loaded:
         raise InputError(
             f"{found.name}/{WEIGHTS} is not a readable safetensors file ({error}); fetch or convert it again"
         ) from error
-    model = EquilibriumReasoner(found.spec)
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    # Shapes are compared before anything is allocated: a damaged spec may ask for more memory than there is.
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in EquilibriumReasoner(found.spec).state_dict().items()}
     for name, shape in wanted.items():
         if name not in tensors:
             raise InputError(
@@ -128,6 +133,7 @@ def build(found: CheckpointFiles) -> Loaded:
         raise InputError(
             f"{found.name}/{WEIGHTS} holds the tensor {extra[0]} that {SPEC} does not know; spec and weights must belong together"
         )
+    model = EquilibriumReasoner(found.spec)
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return Loaded(found.name, model.eval().requires_grad_(False), found.spec, found.card, found.sha256)
 
@@ -179,8 +185,8 @@ def _read(folder: str, name: str) -> bytes:
             return bytes(stream.read())
     except FileNotFoundError as error:
         raise InputError(f"{folder}: a checkpoint folder holds {WEIGHTS} and {SPEC}, and {name} is missing") from error
-    except OSError as error:
-        raise InputError(f"{folder}/{name} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}/{name} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _json(folder: str, name: str) -> dict[str, Any]:

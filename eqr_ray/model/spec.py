@@ -6,14 +6,18 @@ Invariants: a spec survives the round trip through JSON; an impossible combinati
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from eqr_ray.types import InputError
 
 Form = Literal["hierarchical", "compact"]
 Mixer = Literal["mlp", "attention"]
 Position = Literal["none", "learned", "rope1d", "rope2d", "grid"]
+
+LARGEST = 1 << 16
+"""Bound on every size: far above any network of this kind, and low enough that a damaged file cannot ask for absurd shapes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +65,62 @@ class ModelSpec:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name in ("rows", "cols", "vocab", "hidden", "layers", "heads", "ff_width", "H_cycles", "L_cycles"):
             if getattr(self, name) < 1:
                 raise InputError(f"model {name} must be at least 1, got {name}={getattr(self, name)}")
-        if self.mixer == "attention" and self.hidden % self.heads:
-            raise InputError(f"model hidden must be a multiple of heads, got hidden={self.hidden}, heads={self.heads}")
-        if self.position == "rope1d" and (self.hidden // self.heads) % 2:
-            raise InputError(f"rope1d needs hidden / heads to be even, got {self.hidden // self.heads}")
-        if self.position == "rope2d" and (self.hidden // self.heads) % 4:
-            raise InputError(f"rope2d needs hidden / heads to be a multiple of 4, got {self.hidden // self.heads}")
+        for name in ("noise", "init_std", "prefix_tokens", "token_width", "box_rows", "box_cols"):
+            if getattr(self, name) < 0:
+                raise InputError(f"model {name} must be 0 or more, got {name}={getattr(self, name)}")
+        for name in ("norm_eps", "rope_base"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"model {name} must be above 0, got {name}={getattr(self, name)}")
+        if not 0.0 <= self.damping < 1.0:
+            raise InputError(f"model damping must be in [0, 1), got damping={self.damping}")
+        self._check_heads()
         if self.mixer == "mlp" and self.token_width < 1:
             raise InputError("an mlp mixer needs token_width, the inner width of the token-mixing SwiGLU")
-        if len(self.token_map) != self.vocab or max(self.token_map) >= self.model_vocab:
+        if len(self.token_map) != self.vocab or not all(0 <= token < self.model_vocab for token in self.token_map):
             raise InputError(
-                f"token_map must give one of the network's {self.model_vocab} tokens for each of the task's {self.vocab}, "
+                f"model token_map must give one of the network's {self.model_vocab} tokens for each of the task's {self.vocab}, "
                 f"got {list(self.token_map)}"
             )
         if self.form == "compact" and self.H_cycles != 1:
             raise InputError(f"the compact form has one latent and so H_cycles = 1, got H_cycles={self.H_cycles}")
-        if not 0.0 <= self.damping < 1.0:
-            raise InputError(f"damping must be in [0, 1), got damping={self.damping}")
+        if self.box_rows and (self.box_cols < 1 or self.rows % self.box_rows or self.cols % self.box_cols):
+            raise InputError(
+                f"boxes of {self.box_rows} x {self.box_cols} do not tile a board of {self.rows} x {self.cols}"
+            )
+
+    def _check_kinds(self) -> None:
+        """Refuse a field of a wrong type: specs are read from files."""
+        choices = {"form": Form, "mixer": Mixer, "position": Position}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in choices:
+                known = get_args(choices[field.name])
+                if value not in known:
+                    raise InputError(f"model {field.name} must be one of {', '.join(known)}, got {value!r:.40}")
+            elif field.type == "int" and not (type(value) is int and value <= LARGEST):
+                raise InputError(f"model {field.name} must be a whole number up to {LARGEST}, got {value!r:.40}")
+            elif field.type == "float" and not (type(value) in (int, float) and math.isfinite(value)):
+                raise InputError(f"model {field.name} must be a number, got {value!r:.40}")
+            elif field.type == "str" and not isinstance(value, str):
+                raise InputError(f"model {field.name} must be text, got {value!r:.40}")
+        if not (isinstance(self.token_map, tuple) and all(type(token) is int for token in self.token_map)):
+            raise InputError(f"model token_map must be a list of whole numbers, got {self.token_map!r:.40}")
+
+    def _check_heads(self) -> None:
+        """Refuse heads that do not divide the features, or do not leave each of them whole pairs to rotate."""
+        if self.mixer != "attention":
+            return
+        if self.hidden % self.heads:
+            raise InputError(f"model hidden must be a multiple of heads, got hidden={self.hidden}, heads={self.heads}")
+        of_head = self.hidden // self.heads
+        if self.position == "rope1d" and of_head % 2:
+            raise InputError(f"rope1d needs hidden / heads to be even, got {of_head}")
+        if self.position == "rope2d" and of_head % 4:
+            raise InputError(f"rope2d needs hidden / heads to be a multiple of 4, got {of_head}")
 
     @property
     def cells(self) -> int:
@@ -120,7 +160,8 @@ class ModelSpec:
             raise InputError(
                 f"model spec has the unknown key {unknown[0]!r}; known keys are {', '.join(sorted(known))}"
             )
+        token_map = values.get("token_map", ())
         try:
-            return cls(**{**values, "token_map": tuple(values.get("token_map", ()))})
+            return cls(**{**values, "token_map": tuple(token_map) if isinstance(token_map, list) else token_map})
         except TypeError as error:
-            raise InputError(f"model spec is incomplete or has a value of a wrong type: {error}") from error
+            raise InputError(f"model spec is incomplete: {error}") from error
