@@ -42,9 +42,13 @@ class SimEngine:
 
     def solution(self, cells: U8) -> U8:
         """Return the right answer of a question, for scoring what the simulator was asked."""
-        key = attractor_key(_digests([cells]), np.zeros(1, np.int64))
+        key = attractor_key(digests_of([cells]), np.zeros(1, np.int64))
         answer: U8 = _decode(cells[None, :], key)[0]
         return answer
+
+    def decode(self, cells: U8, keys: U64) -> U8:
+        """Return the answers (K, S) to a question that keys (K,) stand for."""
+        return _decode(np.broadcast_to(cells, (len(keys), len(cells))), keys)
 
     def run(self, orders: Slice) -> SliceResult:
         """Bring every trajectory to its depth; raises KeyError for a puzzle whose cells were not sent or were
@@ -132,7 +136,7 @@ class SimEngine:
             self._grow()
         slots = np.array([self._free.pop() for _ in new], np.int64)
         self._slot.update(zip(new, slots.tolist(), strict=True))
-        digest = _digests(list(new.values()))
+        digest = digests_of(list(new.values()))
         median, right = self._landscape.puzzles(digest)
         self._digest[slots], self._median[slots], self._right[slots], self._done[slots] = digest, median, right, 0
         for slot, question in zip(slots.tolist(), new.values(), strict=True):
@@ -167,7 +171,8 @@ class SimEngine:
         return answers
 
 
-def _digests(cells: list[U8]) -> U64:
+def digests_of(cells: list[U8]) -> U64:
+    """Return what the landscape draws questions by, (N,)."""
     return np.array([draw_key("simulated", question) for question in cells], np.uint64)
 
 

@@ -18,7 +18,6 @@ from pyarrow import fs as pafs
 
 from eqr_ray.coordinator import Ledger
 from eqr_ray.puzzles.opening import file_system
-from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.types import F32, F64, I32, U8, U64, Bool, InputError, Puzzle
 
 TRACE_SCHEMA = pa.schema(
@@ -206,11 +205,13 @@ def unpack(facts: TraceFacts, table: pa.Table) -> Trace:
             )
         return np.asarray(values).reshape(shape)
 
-    rules = find_task(facts.task)
     cells = [np.frombuffer(row, np.uint8) for row in table["cells"].to_pylist()]
     ids = table["puzzle_id"].to_pylist()
     keys = tuple(np.asarray(row.values.to_numpy(), np.uint64) for row in table["keys"])
-    answers = tuple(np.frombuffer(row, np.uint8).reshape(-1, rules.n_cells) for row in table["answers"].to_pylist())
+    answers = tuple(
+        np.frombuffer(row, np.uint8).reshape(-1, len(own))
+        for row, own in zip(table["answers"].to_pylist(), cells, strict=True)
+    )
     labels = table["label"].to_pylist()
     return Trace(
         facts=facts,
