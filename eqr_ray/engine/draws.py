@@ -41,7 +41,7 @@ def quantiles(truncated: bool, device: torch.device) -> Tensor:
     share = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     if truncated:
         low = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64))
-        table = torch.special.ndtri(low + share * (1 - 2 * low)) / TRUNCATED_STD
+        table: Tensor = torch.special.ndtri(low + share * (1 - 2 * low)) / TRUNCATED_STD
     else:
         table = torch.special.ndtri(share)
     return table.float().to(device)

@@ -10,6 +10,7 @@ between stand still.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,19 +91,23 @@ class Lane:
         self.live = torch.zeros(tile, dtype=torch.bool, device=device)
         self.orders: list[Order | None] = [None] * tile
 
-    def run(self, waiting: deque[Order], pool: Pool, report: Report, lock: object) -> None:
+    def run(self, waiting: deque[Order], pool: Pool, report: Report, lock: AbstractContextManager[object]) -> None:
         """Work until no order waits and every slot is empty; `lock` guards queue, pool and report among lanes."""
-        with torch.inference_mode():
-            while True:
-                with lock:  # type: ignore[attr-defined]
-                    entered = self._admit(waiting, pool)
-                if not entered and not any(self.orders):
-                    return
-                for _ in range(self.sync_every):
-                    self._iterate()
-                with lock:  # type: ignore[attr-defined]
-                    report.iterations += self.tile * self.sync_every
-                    self._collect(pool, report)
+        try:
+            with torch.inference_mode():
+                while True:
+                    with lock:
+                        entered = self._admit(waiting, pool)
+                    if not entered and not any(self.orders):
+                        return
+                    for _ in range(self.sync_every):
+                        self._iterate()
+                    with lock:
+                        report.iterations += self.tile * self.sync_every
+                        self._collect(pool, report)
+        finally:
+            # After an error, such as a device out of memory, no order of this slice may be left to report into the next one.
+            self.orders = [None] * self.tile
 
     def _admit(self, waiting: deque[Order], pool: Pool) -> bool:
         slots = [slot for slot, order in enumerate(self.orders) if order is None][: len(waiting)]

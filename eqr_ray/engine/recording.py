@@ -1,9 +1,9 @@
 """Records trajectories to full depth: what every iteration of every row would have reported.
 
 The lanes are those of the engine with a tape that notes each iteration on the device; nothing is read back before a row
-is done, and the engine that runs slices is not touched. Invariants, asserted in tests/contract/test_replay_engine.py and
-tests/unit/engine/test_recording.py: column d - 1 of a recording is, bit for bit, what the engine reports of the same row
-at depth d; columns after a divergence stay undefined.
+is done, and the engine that runs slices is not touched. Invariants, asserted in tests/contract/test_replay_engine.py
+and tests/unit/engine/test_recording.py: column d - 1 of a recording is, bit for bit, what the engine reports of the
+same row at depth d; columns after a divergence stay undefined.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to (..., width)."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        out: Tensor = self.down(F.silu(gate) * up)
+        return out
 
 
 class TokenMLP(nn.Module):
@@ -60,7 +61,8 @@ class TokenMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, d) to (N, T, d)."""
-        return self.swiglu(x.transpose(1, 2)).transpose(1, 2)
+        mixed: Tensor = self.swiglu(x.transpose(1, 2))
+        return mixed.transpose(1, 2)
 
 
 def rotary_angles(spec: ModelSpec) -> Tensor:
@@ -83,7 +85,9 @@ def rotary_angles(spec: ModelSpec) -> Tensor:
 
 
 def rotary_tables(spec: ModelSpec) -> tuple[Tensor, Tensor]:
-    """Return cos and signed sin of the angles, (T, head_dim) each: `rotate` adds x cos and (x with partners swapped) sin."""
+    """Return cos and signed sin of the angles, (T, head_dim) each: `rotate` adds x cos and (x with partners swapped)
+    sin.
+    """
     parts = rotary_angles(spec).chunk(2 if spec.position == "rope2d" else 1, dim=-1)
     cos = torch.cat([table for part in parts for table in (part.cos(), part.cos())], dim=-1)
     sin = torch.cat([table for part in parts for table in (-part.sin(), part.sin())], dim=-1)
@@ -93,7 +97,7 @@ def rotary_tables(spec: ModelSpec) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, groups: int) -> Tensor:
     """Turn feature pairs of x (..., T, head_dim) by the tables (T, head_dim); pairs lie within `groups` equal parts."""
     wide = x.float()
-    swapped = wide.unflatten(-1, (groups, 2, -1)).flip(-2).flatten(-3)
+    swapped = wide.reshape(*wide.shape[:-1], groups, 2, -1).flip(-2).flatten(-3)
     return (wide * cos + swapped * sin).to(x.dtype)
 
 

@@ -34,7 +34,8 @@ class Layer(nn.Module):
         """Map (N, T, d) to (N, T, d)."""
         if not self.post_norm:
             h = h + self.mixer(rms_norm(h, self.eps))
-            return h + self.mlp(rms_norm(h, self.eps))
+            out: Tensor = h + self.mlp(rms_norm(h, self.eps))
+            return out
         if isinstance(self.mixer, TokenMLP):
             # The published mixer norms over the tokens of one feature, not over the features of one token.
             h = rms_norm((h + self.mixer(h)).transpose(1, 2), self.eps).transpose(1, 2)
@@ -45,6 +46,8 @@ class Layer(nn.Module):
 
 class EquilibriumReasoner(nn.Module):
     """f_θ with its embedding and heads; see `ModelSpec` for the two forms."""
+
+    token_map: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -114,11 +117,13 @@ class EquilibriumReasoner(nn.Module):
     def logits(self, z: Tensor) -> Tensor:
         """Return (N, S, vocab) float32 logits over the task's tokens, read from z_H (or z)."""
         cells = z[:, 0, self.spec.prefix_tokens :]
-        return self.lm_head(cells)[..., self.token_map].float()
+        logits: Tensor = self.lm_head(cells)
+        return logits[..., self.token_map].float()
 
     def q_halt(self, z: Tensor) -> Tensor:
         """Return (N,) float32 halting logits, read from the first token of z_H (or z)."""
-        return self.q_head(z[:, 0, 0])[..., 0].float()
+        decisions: Tensor = self.q_head(z[:, 0, 0])
+        return decisions[:, 0].float()
 
     @property
     def n_parameters(self) -> int:

@@ -17,7 +17,9 @@ Mixer = Literal["mlp", "attention"]
 Position = Literal["none", "learned", "rope1d", "rope2d", "grid"]
 
 LARGEST = 1 << 16
-"""Bound on every size: far above any network of this kind, and low enough that a damaged file cannot ask for absurd shapes."""
+"""Bound on every size: far above any network of this kind, and low enough that a damaged file cannot ask for absurd
+shapes.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
