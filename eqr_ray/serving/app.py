@@ -61,7 +61,7 @@ def application(config: ServeConfig) -> serve.Application:
 
     def build() -> FastAPI:
         log_to_stderr(config.log_level)
-        return build_app(Service(config), Guard(digests, config.allowed_hosts))
+        return build_app(Service(config), Guard(digests, config.allowed_hosts), echo_id=False)
 
     threads = 1 if on_gpu else threads_of(config)
     options: dict[str, Any] = {

@@ -163,6 +163,7 @@ class Drive:
                 job.coordinator = coordinator
                 coordinator.join(_REPLICA)
                 coordinator.submit(job.puzzles)
+                coordinator.end_input()
                 job.backlog_iterations = coordinator.counters().backlog_iterations
 
     def _sweep(self) -> None:

@@ -36,8 +36,8 @@ HEADERS = {
 class Gate:
     """ASGI middleware; leaves `state.request_id` and `state.client` for the handlers."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, body_bytes: int) -> None:
-        self.app, self.guard, self.body_bytes = app, guard, body_bytes
+    def __init__(self, app: ASGIApp, guard: Guard, body_bytes: int, echo_id: bool = True) -> None:
+        self.app, self.guard, self.body_bytes, self.echo_id = app, guard, body_bytes, echo_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, or answer it here."""
@@ -50,7 +50,7 @@ class Gate:
         client = scope["client"][0] if scope.get("client") else None
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"], state["client"] = request_id, client or "unknown"
-        reply = _Reply(send, request_id)
+        reply = _Reply(send, request_id, self.echo_id)
         started = time.perf_counter()
         try:
             refusal = self._refuse(scope["path"], headers, client, state)
@@ -108,18 +108,18 @@ class Gate:
 class _Reply:
     """The answer of one request: adds the headers, remembers the status, and is given once."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, echo_id: bool) -> None:
         self._send, self._request_id = send, request_id
+        self._more = {**HEADERS, "x-request-id": request_id} if echo_id else HEADERS
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             have = {name.lower() for name, _ in message.get("headers", [])}
-            more = {**HEADERS, "x-request-id": self._request_id}
             message["headers"] = [
                 *message.get("headers", []),
-                *((n.encode(), v.encode()) for n, v in more.items() if n.encode() not in have),
+                *((n.encode(), v.encode()) for n, v in self._more.items() if n.encode() not in have),
             ]
         await self._send(message)
 

@@ -67,8 +67,11 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 T = TypeVar("T")
 
 
-def build_app(service: Service, guard: Guard) -> FastAPI:
-    """Return the app; its lifespan warms the service up before the first request and closes it after the last."""
+def build_app(service: Service, guard: Guard, *, echo_id: bool = True) -> FastAPI:
+    """Return the app; its lifespan warms the service up before the first request and closes it after the last.
+
+    echo_id: whether answers get the header x-request-id here; Ray Serve adds it itself.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,7 +88,7 @@ def build_app(service: Service, guard: Guard) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(Gate, guard=guard, body_bytes=service.config.limits.body_bytes)
+    app.add_middleware(Gate, guard=guard, body_bytes=service.config.limits.body_bytes, echo_id=echo_id)
     app.add_exception_handler(InputError, _bad_input)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)

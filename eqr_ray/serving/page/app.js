@@ -103,6 +103,14 @@ function showBudget(policy) {
   }
 }
 
+// With a depth or a breadth of one's own, the iterations left out are all that these allow.
+function hintIterations() {
+  const policy = state.policies.find((one) => one.name === document.querySelector("[name=policy]:checked").value);
+  const own = find("depth").value || find("breadth").value;
+  const most = (Number(find("depth").value) || policy.depth) * (Number(find("breadth").value) || policy.breadth);
+  find("nfe").placeholder = number.format(own ? most : policy.nfe);
+}
+
 function asked() {
   const body = { puzzle: board.question, model: state.model.name, every: 1 };
   body.policy = document.querySelector("[name=policy]:checked").value;
@@ -218,12 +226,13 @@ function draw(run) {
     if (!one.stale || !one.picture) continue;
     one.stale = false;
     const { row } = one;
+    const name = run.done && row.status === "running" ? "unsettled" : STATES[row.status];
     one.picture.draw(ink);
     one.article.className = STATES[row.status] === "settled" ? "settled" : row.status;
-    one.picture.canvas.setAttribute("aria-label", `trajectory ${one.index + 1}: ${STATES[row.status]} at iteration ${row.depth}`);
+    one.picture.canvas.setAttribute("aria-label", `trajectory ${one.index + 1}: ${name} at iteration ${row.depth}`);
     one.picture.canvas.dataset.answer = row.answer;
     const q = row.q_halt === null ? "" : `q ${row.q_halt.toFixed(1)}`;
-    one.note.replaceChildren(Object.assign(document.createElement("b"), { textContent: STATES[row.status] }), ` ${row.depth} it. ${q}`);
+    one.note.replaceChildren(Object.assign(document.createElement("b"), { textContent: name }), ` ${row.depth} it. ${q}`);
   }
   chart.draw();
   const hidden = Math.max(0, run.boards.size - MOST_BOARDS);
@@ -285,6 +294,7 @@ function conclude(run, data) {
   find("verdict").hidden = false;
   showVotes(run, verdict.ballot.map((one) => ({ ...one, share: one.weight })));
   run.done = true;
+  for (const one of run.boards.values()) one.stale = true;
   find("status").textContent = `Done: ${spent(run, verdict.breadth)}.`;
 }
 
@@ -322,6 +332,7 @@ find("model").addEventListener("change", (event) => {
   settle();
 });
 find("text").addEventListener("input", readText);
+for (const key of ["depth", "breadth"]) find(key).addEventListener("input", hintIterations);
 find("clear").addEventListener("click", () => { choose(state.model, null); settle(); });
 find("solve").addEventListener("click", solve);
 find("stop").addEventListener("click", () => state.run?.abort.abort());
