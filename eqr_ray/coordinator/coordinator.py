@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eqr_ray.coordinator.checks import align
+from eqr_ray.coordinator.cohorts import Cohorts
 from eqr_ray.coordinator.counters import Counters, ReplicaCounters
 from eqr_ray.coordinator.queues import RowQueue
 from eqr_ray.coordinator.replicas import Flight, Replica, Replicas
 from eqr_ray.coordinator.seeds import trajectory_seeds
 from eqr_ray.coordinator.table import Table
 from eqr_ray.coordinator.verdicts import reported_only, verdicts_of
-from eqr_ray.policy import Policy, check_allocations
+from eqr_ray.policy import Policy, PoolPolicy, check_allocations
 from eqr_ray.types import I64, Allocations, Puzzle, Slice, SliceResult, Status, StopReason, Tallies, Verdict
 
 SLICE_ROWS = 256
@@ -59,6 +60,10 @@ class Coordinator:
         self._slice_rows, self._leg, self._open_limit = slice_rows, leg, open_limit
         self._table = Table(policy.budget.breadth)
         self._replicas = Replicas()
+        self._cohorts = Cohorts(policy.cohort) if isinstance(policy, PoolPolicy) else None
+        if self._cohorts is not None:
+            # A cohort that does not fit would wait for its last members for ever.
+            self._open_limit = max(open_limit, self._cohorts.size)
         self._returned, self._widened, self._fresh = RowQueue(), RowQueue(), RowQueue()
         self._lost_slice_ids: set[int] = set()
         self._next_slice_id = 0
@@ -96,7 +101,13 @@ class Coordinator:
                 f"at most {self.room} more puzzles may be submitted now, got {len(puzzles)}; ask can_admit first"
             )
         if puzzles:
-            self._decide(self._table.open(puzzles))
+            self._decide_ready(self._table.open(puzzles))
+
+    def end_input(self) -> None:
+        """Say that no puzzle will be submitted any more: a cohort of a pool policy that waits for more begins as it is."""
+        if self._cohorts is not None:
+            self._cohorts.ended = True
+            self._decide_ready(np.zeros(0, np.int64))
 
     def join(self, replica_id: str) -> None:
         """Take in a replica whose engine has seen nothing; raises ValueError for a name that is in use."""
@@ -180,7 +191,7 @@ class Coordinator:
         slots = table.slot_of(rows[reached])
         np.subtract.at(table.pending, slots, 1)
         slots = np.unique(slots)
-        return self._decide(slots[table.pending[slots] == 0])
+        return self._decide_ready(slots[table.pending[slots] == 0])
 
     def on_failed(self, replica_id: str, slice_id: int) -> bool:
         """Give a slice out again that its replica failed without being lost; False for a slice that nobody waits for.
@@ -288,6 +299,12 @@ class Coordinator:
             room -= len(source[-1])
         return np.concatenate(source)
 
+    def _decide_ready(self, slots: I64) -> list[Verdict]:
+        """Decide on puzzles of which nothing is under way; those of a pool wait for the last of their cohort."""
+        if self._cohorts is None:
+            return self._decide(slots)
+        return [verdict for own in self._cohorts.ready(self._table, slots) for verdict in self._decide(own)]
+
     def _decide(self, slots: I64) -> list[Verdict]:
         """Ask the policy about puzzles of which nothing is under way."""
         if not len(slots):
@@ -296,7 +313,7 @@ class Coordinator:
         slots = slots[np.argsort(table.number[slots])]
         tallies, rows = table.tallies(slots)
         granted = self._policy.allocate(tallies)
-        check_allocations(tallies, granted, self._policy.budget)
+        check_allocations(tallies, granted, self._policy.budget, self._cohorts is not None)
         table.rounds[slots] += 1
         self._order(slots, rows, tallies, granted)
         stopped = np.array([reason is not None for reason in granted.stop], np.bool_)

@@ -20,8 +20,11 @@ def drive_local(coordinator: Coordinator, engine: Engine, puzzles: Iterable[Puzz
     source = iter(puzzles)
     coordinator.join(_REPLICA)
     while True:
-        admitted = list(islice(source, coordinator.room))
+        room = coordinator.room
+        admitted = list(islice(source, room))
         coordinator.submit(admitted)
+        if len(admitted) < room:
+            coordinator.end_input()
         orders = coordinator.next_slice(_REPLICA)
         if orders is None:
             if coordinator.done:

@@ -68,6 +68,10 @@ class Table:
         """Puzzles that were ever opened."""
         return self._next_number
 
+    def open_slots(self) -> I64:
+        """Return the slots that hold a puzzle, ascending."""
+        return np.flatnonzero(np.fromiter((puzzle is not None for puzzle in self.puzzle), np.bool_, self._capacity))
+
     def open(self, puzzles: Sequence[Puzzle]) -> I64:
         """Give each puzzle a slot and a number; returns the slots in the order of the puzzles."""
         while len(self._free) < len(puzzles):

@@ -111,6 +111,8 @@ class Driver:
                     batch = list(islice(puzzles, self._coordinator.room))
                     more = bool(batch)
                     self._coordinator.submit(batch)
+                    if not more:
+                        self._coordinator.end_input()
                 if not more and self._coordinator.done:
                     return
                 now = time.monotonic()

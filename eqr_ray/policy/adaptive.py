@@ -15,9 +15,10 @@ from typing import ClassVar
 import numpy as np
 
 from eqr_ray.policy import halting
+from eqr_ray.policy.granting import extend, settle
 from eqr_ray.policy.protocol import Choices
 from eqr_ray.policy.voting import Selection, choose, leader_and_runner_up, settled
-from eqr_ray.types import I32, I64, Allocations, Bool, Budget, HaltRule, Status, StopReason, Tallies
+from eqr_ray.types import I64, Allocations, Bool, Budget, HaltRule, Status, Tallies
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,12 @@ class Adaptive:
 
         left = np.where(open_, self.budget.nfe - tallies.nfe, 0)
         worth = self._worth_extending(tallies, owner) & open_[owner]
-        extend_to, left_over = self._extend(tallies, owner, worth, left)
+        depth = tallies.trajectories.depth.astype(np.int64)
+        doubled = np.minimum(np.maximum(2 * depth, self.first_depth), self.depth)
+        extend_to, left_over = extend(tallies, owner, worth, left, doubled)
         wanted = self._wanted(tallies, owner, worth, leader, runner_up)
-        room = np.minimum(wanted, self.breadth - tallies.breadth)
-        spawn_to = np.clip(min(self.first_depth, self.depth), None, left_over)
-        spawn = np.where(spawn_to > 0, np.minimum(room, left_over // np.maximum(spawn_to, 1)), 0)
-
-        granted = (np.bincount(owner[extend_to > 0], minlength=n_puzzles) > 0) | (spawn > 0)
-        spent = StopReason.NFE_SPENT if self.budget.nfe < self.depth * self.breadth else StopReason.DEPTH_SPENT
-        reasons = (None, StopReason.DEPTH_SPENT, spent, StopReason.CONVERGED, StopReason.CONSENSUS)
-        reason = np.select([agreed, accepted, granted, left == 0], [4, 3, 0, 2], default=1)
-        stop = tuple(map(reasons.__getitem__, reason.tolist()))
-        return Allocations(stop, extend_to, spawn.astype(np.int32), spawn_to.astype(np.int32))
+        decided = np.select([agreed, accepted], [2, 1], default=0)
+        return settle(tallies, owner, self.budget, extend_to, left_over, wanted, self.first_depth, decided)
 
     def _worth_extending(self, tallies: Tallies, owner: I64) -> Bool:
         rows = tallies.trajectories
@@ -118,24 +113,6 @@ class Adaptive:
         return np.asarray(
             (rows.status == Status.RUNNING) & (rows.depth < self.depth) & ~(stuck & may_widen), dtype=np.bool_
         )
-
-    def _extend(self, tallies: Tallies, owner: I64, worth: Bool, left: I64) -> tuple[I32, I64]:
-        """Double the depth of the rows worth it, the lowest residual first, as far as the budget goes.
-
-        Returns the depth to reach (T,), 0 for rows left alone, and what remains of each puzzle's budget (P,).
-        """
-        rows = tallies.trajectories
-        picked = np.flatnonzero(worth)
-        order = picked[np.lexsort((rows.residual[picked], owner[picked]))]
-        who, depth = owner[order], rows.depth[order].astype(np.int64)
-        cost = np.minimum(np.maximum(2 * depth, self.first_depth), self.depth) - depth
-        total = np.concatenate([np.zeros(1, np.int64), np.cumsum(cost)])
-        before = total[:-1] - total[np.searchsorted(who, who)]
-        grant = np.clip(left[who] - before, 0, cost)
-        extend_to = np.zeros(len(rows), np.int32)
-        extend_to[order] = np.where(grant > 0, depth + grant, 0)
-        spent = np.bincount(who, weights=grant, minlength=len(tallies)).astype(np.int64)
-        return extend_to, left - spent
 
     def _wanted(self, tallies: Tallies, owner: I64, worth: Bool, leader: I64, runner_up: I64) -> I64:
         """Return how many new trajectories each puzzle would like, (P,)."""

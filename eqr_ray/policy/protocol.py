@@ -8,7 +8,7 @@ budget; a puzzle that does not stop is granted at least one iteration, so every 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -79,8 +79,26 @@ class Policy(Protocol):
         ...
 
 
-def check_allocations(tallies: Tallies, allocations: Allocations, budget: Budget) -> None:
-    """Raise ValueError, naming the puzzle, where a grant breaks the rules that every policy keeps."""
+@runtime_checkable
+class PoolPolicy(Policy, Protocol):
+    """Moves one budget between the puzzles of a cohort, at round boundaries.
+
+    `allocate` is shown every puzzle of a cohort, sorted by number, and only when none of their trajectories is running; it
+    stops all of them together, and may leave a puzzle waiting without stopping it. A cohort is the next `cohort` puzzles in
+    the order of submission, the last one of a run what is left.
+    """
+
+    @property
+    def cohort(self) -> int:
+        """Puzzles that share a budget."""
+        ...
+
+
+def check_allocations(tallies: Tallies, allocations: Allocations, budget: Budget, pooled: bool = False) -> None:
+    """Raise ValueError, naming the puzzle, where a grant breaks the rules that every policy keeps.
+
+    pooled: the tallies are a cohort, of which some puzzle must go on, or all stop.
+    """
     rows, owner = tallies.trajectories, tallies.owner
     stopped = np.array([reason is not None for reason in allocations.stop], dtype=np.bool_)
     extended = allocations.extend_to > 0
@@ -114,5 +132,9 @@ def check_allocations(tallies: Tallies, allocations: Allocations, budget: Budget
     refuse(tallies.breadth + allocations.spawn > budget.breadth, f"breadth must stay within {budget.breadth}")
     refuse(tallies.nfe + granted > budget.nfe, f"nfe must stay within {budget.nfe}")
     refuse(stopped & (spawns | extends_any), "a puzzle that stops is granted nothing")
-    refuse(~stopped & ~spawns & ~extends_any, "a puzzle that goes on must be granted something")
+    if pooled:
+        refuse(stopped & ~stopped.all(), "the puzzles of a cohort must stop together")
+        refuse(~stopped & ~(spawns | extends_any).any(), "a cohort that goes on must be granted something")
+    else:
+        refuse(~stopped & ~spawns & ~extends_any, "a puzzle that goes on must be granted something")
     refuse(stopped & (tallies.breadth == 0), "a puzzle cannot stop before its first trajectory")

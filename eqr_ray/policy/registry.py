@@ -13,14 +13,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from eqr_ray.policy.adaptive import Adaptive
+from eqr_ray.policy.calibration import Calibration
 from eqr_ray.policy.fixed import Fixed
+from eqr_ray.policy.pool import Pool
+from eqr_ray.policy.posterior import Posterior
 from eqr_ray.policy.protocol import Policy
+from eqr_ray.policy.sequential import AdaptiveConsistency, Agreement, BayesFactor
+from eqr_ray.policy.shipped import SHIPPED
 from eqr_ray.types import InputError
 
 Value = int | float | str | None
 """What a policy's parameter may be."""
 
-_CLASSES: dict[str, type[Adaptive] | type[Fixed]] = {"adaptive": Adaptive, "fixed": Fixed}
+_Known = Adaptive | AdaptiveConsistency | Agreement | BayesFactor | Fixed | Pool | Posterior
+_CLASSES: dict[str, type[_Known]] = {
+    own.name: own for own in (Adaptive, AdaptiveConsistency, Agreement, BayesFactor, Fixed, Pool, Posterior)
+}
 _BUDGET_KEYS = {"depth", "breadth", "nfe"}
 DEFAULT_POLICY = "adaptive"
 DEFAULT_NFE = {"adaptive": 1024}
@@ -51,8 +59,24 @@ class PolicySpec:
 
 
 def policy_names() -> tuple[str, ...]:
-    """Return the names that `policy_from` knows."""
+    """Return the names of the kinds of policy that `policy_from` knows."""
     return tuple(sorted(_CLASSES))
+
+
+def shipped_policies() -> tuple[str, ...]:
+    """Return the names of tuned policies that `policy_from` knows beside the kinds."""
+    return tuple(SHIPPED)
+
+
+def calibrated(policy: Policy, calibration: Calibration | None) -> Policy:
+    """Return the policy with a checkpoint's calibration in the place of what it leaves out.
+
+    A policy that reads none, or that states its own numbers, is returned as it is.
+    """
+    if calibration is None or not isinstance(policy, Posterior):
+        return policy
+    open_ = {name: value for name, value in calibration.as_dict().items() if getattr(policy, name) is None}
+    return dataclasses.replace(policy, **open_)  # type: ignore[arg-type]
 
 
 def policy_from(
@@ -63,10 +87,16 @@ def policy_from(
     Without any of depth, breadth and nfe the cap is `DEFAULT_NFE`; with one of them it is what they allow. Raises
     InputError for an unknown name or key, a value of the wrong type, and a budget that cannot be kept.
     """
+    if name in SHIPPED:
+        kind, own = SHIPPED[name]
+        whole = {"depth": depth, "breadth": breadth, "nfe": nfe, **params}
+        over = {key: value for key, value in whole.items() if value is not None}
+        if over.keys() & {"depth", "breadth"} and "nfe" not in over:
+            own = {key: value for key, value in own.items() if key != "nfe"}
+        return policy_from(kind, **{**own, **over})
     if name not in _CLASSES:
-        raise InputError(
-            f"policy must be one of {', '.join(policy_names())}, got {name!r}{_nearest(name, policy_names())}."
-        )
+        known = (*policy_names(), *SHIPPED)
+        raise InputError(f"policy must be one of {', '.join(known)}, got {name!r}{_nearest(name, known)}.")
     policy_class = _CLASSES[name]
     kinds = {f.name: str(f.type) for f in dataclasses.fields(policy_class)}
     given = {"depth": depth, "breadth": breadth, "nfe": nfe, **params}
@@ -86,7 +116,7 @@ def policy_from(
 
 def spec_of(policy: Policy) -> PolicySpec:
     """Return the spec that builds this policy again, every parameter written out."""
-    if not isinstance(policy, Adaptive | Fixed):
+    if not isinstance(policy, _Known):
         raise ValueError(f"only a policy of the registry has a spec, got {type(policy).__name__}")
     budget = policy.budget
     own = {key: value for key, value in dataclasses.asdict(policy).items() if key not in _BUDGET_KEYS}

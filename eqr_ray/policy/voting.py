@@ -82,11 +82,12 @@ def leader_and_runner_up(owner: I64, key: U64, n_puzzles: int) -> tuple[I64, I64
     return leader, runner_up
 
 
-def choose(tallies: Tallies, voters: Bool, selection: Selection, k: int = 1) -> Choices:
+def choose(tallies: Tallies, voters: Bool, selection: Selection, k: int = 1, trust: F64 | None = None) -> Choices:
     """Choose the answer of every puzzle by one rule.
 
-    voters: (T,) which trajectories may vote; diverged ones never do. k: how many rows `topk` looks at. Where nobody can
-    vote, the answer of the lowest residual is chosen with votes 0. Raises ValueError for a puzzle without a trajectory.
+    voters: (T,) which trajectories may vote; diverged ones never do. k: how many rows `topk` looks at. trust: (T,)
+    calibrated log odds that each trajectory is right; the bounded halting logit if left out. Where nobody can vote, the
+    answer of the lowest residual is chosen with votes 0. Raises ValueError for a puzzle without a trajectory.
     """
     if (tallies.breadth == 0).any():
         raise ValueError("every puzzle needs a trajectory before an answer can be chosen")
@@ -98,7 +99,7 @@ def choose(tallies: Tallies, voters: Bool, selection: Selection, k: int = 1) -> 
     count = _sum(groups, voters)
     best_residual = np.minimum.reduceat(residual[groups.rows], groups.first)
     best_logit_delta = np.minimum.reduceat(logit_delta[groups.rows], groups.first)
-    weight = _posterior(groups, voters, rows.q_halt, len(tallies))
+    weight = _posterior(groups, voters, bounded(rows.q_halt) if trust is None else trust, len(tallies))
     score: F64
     match selection:
         case Selection.MAJORITY:
@@ -151,16 +152,20 @@ def _smallest(voters: Bool, residual: F32, owner: I64, n_puzzles: int, k: int) -
     return chosen
 
 
-def _posterior(groups: _Groups, voters: Bool, q_halt: F32, n_puzzles: int) -> F64:
+def bounded(q_halt: F32) -> F64:
+    """Return the halting logit as log odds that one vote may contribute, (N,)."""
+    return np.clip(np.nan_to_num(q_halt.astype(np.float64), nan=-MOST_EVIDENCE), -MOST_EVIDENCE, MOST_EVIDENCE)
+
+
+def _posterior(groups: _Groups, voters: Bool, trust: F64, n_puzzles: int) -> F64:
     """Return the posterior mass of every group, after CGES (arXiv 2511.02603), (K,).
 
-    One of K + 1 answers is right, none more likely beforehand. A vote with c = sigmoid(q_halt) names the right one with
+    One of K + 1 answers is right, none more likely beforehand. A vote with c = sigmoid(trust) names the right one with
     probability c and each other one with (1 - c) / K, so against an answer without votes it multiplies the odds of its
-    own by c K / (1 - c): its log is q_halt + log K. One vote alone therefore gives its answer exactly the mass c.
+    own by c K / (1 - c): its log is trust + log K. One vote alone therefore gives its answer exactly the mass c.
     """
     n_ballots = np.bincount(groups.owner, minlength=n_puzzles)
     alternatives = np.maximum(ALTERNATIVES, n_ballots).astype(np.float64)
-    trust = np.clip(np.nan_to_num(q_halt.astype(np.float64), nan=-MOST_EVIDENCE), -MOST_EVIDENCE, MOST_EVIDENCE)
     evidence = _sum(groups, np.where(voters, trust, 0.0)) + _sum(groups, voters) * np.log(alternatives)[groups.owner]
     top = np.zeros(n_puzzles)
     np.maximum.at(top, groups.owner, evidence)

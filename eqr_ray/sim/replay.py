@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eqr_ray.coordinator import trajectory_seeds
-from eqr_ray.policy import Policy
+from eqr_ray.policy import Policy, PoolPolicy
 from eqr_ray.policy.halting import halted_at
 from eqr_ray.sim.trace import Trace
 from eqr_ray.types import (
@@ -216,20 +217,10 @@ def replay(policy: Policy, playback: Playback) -> Outcome:
     check_fits(playback.trace, policy)
     n_puzzles, breadth = len(playback.trace), playback.breadth
     state = _State(n_puzzles, breadth, playback)
-    open_ = np.arange(n_puzzles, dtype=np.int64)
     stop = np.full(n_puzzles, None, object)
-    while len(open_):
-        tallies, rows = state.tallies(open_)
-        granted = policy.allocate(tallies)
-        reasons = np.empty(len(open_), object)
-        reasons[:] = granted.stop
-        stopped = reasons != None  # noqa: E711
-        stop[open_[stopped]] = reasons[stopped]
-        extended = granted.extend_to > 0
-        state.advance(rows[extended], granted.extend_to[extended].astype(np.int64), policy.budget.halt)
-        state.spawn(open_, granted.spawn.astype(np.int64), granted.spawn_to.astype(np.int64), policy.budget.halt)
-        state.rounds[open_] += 1
-        open_ = open_[~stopped]
+    cohort = policy.cohort if isinstance(policy, PoolPolicy) else max(n_puzzles, 1)
+    for first in range(0, n_puzzles, cohort):
+        _play(policy, state, np.arange(first, min(first + cohort, n_puzzles), dtype=np.int64), stop)
     tallies, _ = state.tallies(np.arange(n_puzzles, dtype=np.int64))
     choices = policy.select(tallies)
     deepest = (
@@ -241,6 +232,22 @@ def replay(policy: Policy, playback: Playback) -> Outcome:
         choices.answer_key, exact, choices.confidence, choices.votes, tallies.breadth, deepest, tallies.nfe,
         choices.ballots.best_residual[choices.start[:-1]], state.rounds, tuple(stop.tolist()), int(playback.trace.labelled.sum()),
     )  # fmt: skip
+
+
+def _play(policy: Policy, state: _State, open_: I64, stop: NDArray[np.object_]) -> None:
+    """Play puzzles until each has stopped; `stop` (P,) takes the reasons."""
+    rule = policy.budget.halt
+    while len(open_):
+        tallies, rows = state.tallies(open_)
+        granted = policy.allocate(tallies)
+        stopped = np.array([reason is not None for reason in granted.stop], np.bool_)
+        for puzzle, reason in zip(open_[stopped].tolist(), [r for r in granted.stop if r is not None], strict=True):
+            stop[puzzle] = reason
+        extended = granted.extend_to > 0
+        state.advance(rows[extended], granted.extend_to[extended].astype(np.int64), rule)
+        state.spawn(open_, granted.spawn.astype(np.int64), granted.spawn_to.astype(np.int64), rule)
+        state.rounds[open_] += 1
+        open_ = open_[~stopped]
 
 
 class _State:

@@ -46,7 +46,11 @@ class Disturbed:
         while True:
             while len(self._engines) < self.n_replicas:
                 self._hire()
-            self.coordinator.submit(list(islice(source, self.coordinator.room)))
+            room = self.coordinator.room
+            batch = list(islice(source, room))
+            self.coordinator.submit(batch)
+            if len(batch) < room:
+                self.coordinator.end_input()
             if self.coordinator.done:
                 return found
             self._hand_out()

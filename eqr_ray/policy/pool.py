@@ -1,0 +1,86 @@
+"""The pool: one budget over all puzzles of a cohort, spent where an iteration is expected to gain most.
+
+Acts at round boundaries, on tallies sorted by puzzle number, and stops a cohort as a whole: a puzzle that waits is not
+closed, and is taken up again when the better ones are done. The index follows Damani et al. (arXiv 2410.04707): expected
+gain in the chance of a right answer for each iteration.
+Invariants, asserted in tests/contract/test_pool_contract.py and tests/sim/test_pool_runs.py: a cohort never costs more than
+`mean` iterations a puzzle; verdicts do not depend on the number of replicas or the order of reports; with room for all it
+reaches what `posterior` reaches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from eqr_ray.policy.posterior import Posterior
+from eqr_ray.types import F64, I32, I64, Allocations, Bool, StopReason, Tallies
+
+
+@dataclass(frozen=True)
+class Pool(Posterior):
+    """`posterior` with its iterations drawn from a common pool."""
+
+    name: ClassVar[str] = "pool"
+
+    mean: int = 80
+    """Iterations a puzzle that the pool holds: the price of an iteration follows from it."""
+    cohort: int = 4096
+    """Puzzles that share a pool. More let more iterations move; they all stay open until the last of them is done."""
+    haste: float = 0.25
+    """Share of what is left that one round may reserve. Less follows the best index more closely, in more rounds."""
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "cohort"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {name}={value}")
+        if not 0 < self.haste <= 1:
+            raise ValueError(f"haste must be in (0, 1], got haste={self.haste}")
+        super().__post_init__()
+
+    def allocate(self, tallies: Tallies) -> Allocations:
+        """Grant the puzzles of the highest index their next round, or stop the whole cohort."""
+        n_puzzles, spent = len(tallies), int(tallies.nfe.sum())
+        left = self.mean * n_puzzles - spent
+        fresh = tallies.breadth == 0
+        confidence = self.confidence(tallies)
+        agreed = (confidence >= 1 - self.delta) & ~fresh
+        gain = np.where(fresh, np.inf, self.gain(tallies, confidence))
+        hopeless = ~fresh & (gain < self.price)
+        decided = np.select([agreed, hopeless], [2, 3], default=0)
+        room = np.where(decided > 0, 0, self.budget.nfe - tallies.nfe)
+        # A first round must be paid for by the pool however small it is.
+        room = np.where(fresh, np.minimum(room, max(self.mean, 1)), room)
+        wished = self.grants(tallies, decided, room)
+        cost = self._cost(tallies, wished)
+        chosen = self._affordable(np.where(cost > 0, gain, -np.inf), cost, left, bool(fresh.any()))
+        if not chosen.any():
+            stop = tuple(StopReason.CONSENSUS if sure else StopReason.NFE_SPENT for sure in agreed.tolist())
+            nothing = np.zeros(n_puzzles, np.int32)
+            return Allocations(stop, np.zeros(len(tallies.trajectories), np.int32), nothing, nothing)
+        extend_to: I32 = np.where(chosen[tallies.owner], wished.extend_to, 0).astype(np.int32)
+        return Allocations(
+            (None,) * n_puzzles, extend_to, np.where(chosen, wished.spawn, 0).astype(np.int32), wished.spawn_to
+        )
+
+    @staticmethod
+    def _cost(tallies: Tallies, wished: Allocations) -> I64:
+        """Return what each puzzle would be granted at most, (P,)."""
+        more = np.where(wished.extend_to > 0, wished.extend_to - tallies.trajectories.depth, 0).astype(np.float64)
+        extended = np.bincount(tallies.owner, weights=more, minlength=len(tallies)).astype(np.int64)
+        return np.asarray(extended + wished.spawn.astype(np.int64) * wished.spawn_to, dtype=np.int64)
+
+    def _affordable(self, gain: F64, cost: I64, left: int, first_round: bool) -> Bool:
+        """Return the puzzles of the highest gain whose grants fit into a round, (P,); ties go to the lower number."""
+        chosen = np.zeros(len(gain), np.bool_)
+        order = np.argsort(-gain, kind="stable")
+        order = order[np.isfinite(gain[order]) | (gain[order] > 0)]
+        order = order[cost[order] <= left]
+        if not len(order):
+            return chosen
+        limit = left if first_round else max(int(self.haste * left), int(cost[order[0]]))
+        chosen[order[np.cumsum(cost[order]) <= limit]] = True
+        return chosen

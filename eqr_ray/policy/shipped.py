@@ -1,0 +1,14 @@
+"""Tuned policies by name: what `eqr-ray tune` chose, as JSON values of a kind of policy.
+
+Invariant, asserted in tests/unit/policy/test_registry.py: each builds, and equals its file in configs/policy.
+docs/allocation.md says on which trace they were chosen, by which rule, and what they reached.
+"""
+
+from __future__ import annotations
+
+SHIPPED: dict[str, tuple[str, dict[str, int | float | str | None]]] = {
+    "economy": ("posterior", {"depth": 64, "breadth": 4, "nfe": 128, "delta": 0.1, "price": 0.001}),
+    "balanced": ("posterior", {"depth": 64, "breadth": 16, "nfe": 1024, "delta": 0.02}),
+    "max": ("posterior", {"depth": 256, "breadth": 128, "nfe": 16384, "delta": 0.0001, "first_breadth": 4}),
+}
+"""Name -> (kind, parameters). `max` ignores cost: it asks for near certainty and gives nothing up."""
