@@ -44,11 +44,12 @@ locals {
     },
   ]
 
-  read_token = [{
-    Sid      = "ReadRayToken"
+  # The authority of TLS between nodes is put beside the token by whoever wants TLS; docs/security.md.
+  read_secrets = [{
+    Sid      = "ReadRaySecrets"
     Effect   = "Allow"
     Action   = ["ssm:GetParameter"]
-    Resource = [aws_ssm_parameter.token.arn]
+    Resource = [aws_ssm_parameter.token.arn, "${trimsuffix(aws_ssm_parameter.token.arn, "ray-auth-token")}tls-authority"]
   }]
 }
 
@@ -82,7 +83,7 @@ resource "aws_iam_role_policy" "node" {
 
   policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = concat(local.results, local.results_key, local.pull_image, local.read_token)
+    Statement = concat(local.results, local.results_key, local.pull_image, local.read_secrets)
   })
 }
 
