@@ -27,8 +27,15 @@ def models_response(service: Service) -> ModelsResponse:
     shelf = service.shelf
     policies = []
     for name in shelf.policy_names:
-        budget = shelf.policy(name).budget
-        policies.append(PolicyLimits(name=name, depth=budget.depth, breadth=budget.breadth, nfe=budget.nfe))
+        try:
+            budget = shelf.policy(name).budget
+        except InputError:
+            # Beyond this endpoint's limits unless a smaller budget is given with it.
+            continue
+        featured = name in shelf.featured
+        policies.append(
+            PolicyLimits(name=name, depth=budget.depth, breadth=budget.breadth, nfe=budget.nfe, featured=featured)
+        )
     return ModelsResponse(
         models=[_model_out(model) for model in shelf.models.values()],
         policies=policies,

@@ -160,6 +160,7 @@ class PolicyLimits(BaseModel):
     depth: int
     breadth: int
     nfe: int
+    featured: bool = Field(description="whether it is made to be chosen; the others are kinds to experiment with")
 
 
 class ModelsResponse(BaseModel):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from eqr_ray.policy import Policy, policy_from, policy_names
+from eqr_ray.policy import Policy, policy_from, policy_names, shipped_policies
 from eqr_ray.puzzles.task import Task, infer_task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.serving.drive import Motor
@@ -85,14 +85,19 @@ class Shelf:
         self._limits = config.limits
         self._default_policy = config.default_policy
         self._own = {name: given.model_dump() for name, given in config.policies.items()}
-        for name in self.policy_names:
-            self.policy(name)
         self.policy(self._default_policy)
+        for name in self._own:
+            self.policy(name)
 
     @property
     def policy_names(self) -> tuple[str, ...]:
-        """Names that a request may give: the configuration's and the registry's."""
-        return tuple(sorted({*policy_names(), *self._own}))
+        """Names that a request may give: the configuration's, the tuned ones and the registry's kinds."""
+        return tuple(dict.fromkeys((*self._own, *shipped_policies(), *policy_names())))
+
+    @property
+    def featured(self) -> tuple[str, ...]:
+        """Those of the names that are made to be chosen: own and tuned ones, the default, and the yardstick."""
+        return tuple(dict.fromkeys((*self._own, *shipped_policies(), self._default_policy, "fixed")))
 
     @property
     def default_policy(self) -> str:
@@ -131,7 +136,7 @@ class Shelf:
             else:
                 budget = {key: own[key] for key in budget}
             policy = policy_from(own["name"], **budget, **own["params"])
-        elif name in policy_names():
+        elif name in self.policy_names:
             policy = policy_from(name, depth, breadth, nfe)
         else:
             raise InputError(

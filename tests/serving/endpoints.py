@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
 from eqr_ray.client import AsyncClient, Client
+from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.serving.drive import Motor
 from eqr_ray.serving.service import Service
+from eqr_ray.serving.settings import ServeConfig, load_serve_config
 from eqr_ray.serving.shelf import Model, Stock
 from eqr_ray.sim import Landscape, SimEngine
 from eqr_ray.types import Engine, Slice, SliceResult
@@ -66,15 +68,25 @@ class BreakingEngine:
         return self._engine.run(orders)
 
 
-class SlowEngine:
-    """The simulator at a pace: each iteration of a slice takes its time."""
+def tiny_net(folder: Path, task: str) -> str:
+    """Save a small untrained network and return its folder: real arithmetic, settled by nobody."""
+    import torch
 
-    def __init__(self, engine: Engine, s_per_iteration: float) -> None:
-        self._engine, self._s = engine, s_per_iteration
+    from eqr_ray.model.checkpoint import save
+    from eqr_ray.model.network import EquilibriumReasoner
+    from eqr_ray.model.spec import ModelSpec
 
-    def run(self, orders: Slice) -> SliceResult:
-        time.sleep(self._s * len(orders))
-        return self._engine.run(orders)
+    board = find_task(task)
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        task=task, rows=board.rows, cols=board.cols, vocab=board.vocab, model_vocab=board.vocab,
+        token_map=tuple(range(board.vocab)), hidden=16, layers=1, heads=2, ff_width=16,
+    )  # fmt: skip
+    return str(save(folder / task, EquilibriumReasoner(spec), {"name": task}))
+
+
+def config_of(**models: str) -> ServeConfig:
+    return load_serve_config(None, (), {"models": models, "threads": 1, "device": "cpu"})
 
 
 def landscape(easy: float = 0.6, **others: float) -> Landscape:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from endpoints import EASY, Endpoint
+from endpoints import EASY, Endpoint, config_of, tiny_net
 
 from eqr_ray.client import ServerError
 from eqr_ray.coordinator import Coordinator, drive_local
@@ -13,7 +14,9 @@ from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.puzzles.files import read_puzzles
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import task as find_task
+from eqr_ray.serving.shelf import torch_stock
 from eqr_ray.sim import Landscape, SimEngine
+from eqr_ray.solver import Solver
 
 
 def demo(n: int, task: str = "sudoku6") -> list[Record]:
@@ -175,3 +178,18 @@ def test_a_batch_of_too_many_is_422(listen: Callable[..., Endpoint]) -> None:
     with pytest.raises(ServerError, match="at most 3 puzzles") as caught:
         there.client().solve_batch([EASY] * 4)
     assert caught.value.status == 422
+
+
+def test_the_torch_engine_over_http_equals_the_solver_in_one_process(
+    listen: Callable[..., Endpoint], tmp_path: Path
+) -> None:
+    net = tiny_net(tmp_path, "sudoku6")
+    there = listen(torch_stock(config_of(tiny=net)))
+    questions = [record.question for record in demo(4)]
+    budget = {"depth": 20, "breadth": 3, "seed": 4}
+    alone = list(Solver(net, device="cpu", threads=1, **budget).solve_many(questions))
+    for question, answer in zip(questions, alone, strict=True):
+        told = there.client().solve(question, **budget)["verdict"]
+        assert (told["prediction"], told["valid"], told["nfe"]) == (answer.text, answer.valid, answer.verdict.nfe)
+        assert told["confidence"] == answer.verdict.confidence
+        assert told["residual"] == pytest.approx(answer.verdict.residual, rel=1e-6)

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from endpoints import TOKEN, Endpoint, landscape, stock_of
+from endpoints import TOKEN, Endpoint, config_of, landscape, stock_of, tiny_net
 
+from eqr_ray.serving.shelf import torch_stock
 from eqr_ray.sim import SimEngine
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -144,7 +145,7 @@ def test_escape_stops_a_long_search_and_another_can_begin(listen, open_page) -> 
     page.click("#solve")
     page.wait_for_selector("#chart polyline")
     page.keyboard.press("Escape")
-    page.wait_for_function("document.getElementById('status').textContent.startsWith('Stopped')")
+    page.get_by_text("Stopped after").wait_for()
     assert there.service.drive.drain(60.0)
     page.fill("#depth", "8")
     page.fill("#breadth", "1")
@@ -152,8 +153,8 @@ def test_escape_stops_a_long_search_and_another_can_begin(listen, open_page) -> 
     solved(page)
 
 
-def test_a_maze_is_drawn_edited_and_asked(listen, open_page) -> None:
-    there = listen([stock_of(SimEngine(), "mazes", "maze10x10")])
+def test_a_maze_is_drawn_edited_and_asked(listen, open_page, tmp_path) -> None:
+    there = listen(torch_stock(config_of(mazes=tiny_net(tmp_path, "maze10x10"))))
     page = open_page(there)
     page.wait_for_selector("#solve:not([disabled])")
     cells = page.locator("#board [role=gridcell]")
@@ -167,9 +168,12 @@ def test_a_maze_is_drawn_edited_and_asked(listen, open_page) -> None:
     page.get_by_role("button", name="Fill Wall").click()
     assert "wall" in cells.nth(at).get_attribute("class")
     page.get_by_role("button", name="Example 1").click()
+    page.fill("#depth", "6")
+    page.fill("#breadth", "3")
     page.click("#solve")
     solved(page)
     assert page.locator("#boards canvas").count() >= 1
+    assert page.inner_text("#rules") == "✗ breaks the rules", "the net was never trained"
 
 
 def test_a_page_that_needs_a_token_asks_for_it(listen, open_page) -> None:

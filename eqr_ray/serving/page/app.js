@@ -82,7 +82,7 @@ function buildExamples(model) {
 // -- the budget --------------------------------------------------------------------------------------------------
 
 function buildPolicies(policies, chosen) {
-  find("policies").replaceChildren(...policies.map((policy) => {
+  find("policies").replaceChildren(...policies.filter((policy) => policy.featured).map((policy) => {
     const label = document.createElement("label");
     const radio = document.createElement("input");
     radio.type = "radio";
@@ -163,6 +163,8 @@ async function solve() {
     await watch("v1/solve/stream", asked(), state.token, run.abort.signal, (name, data) => EVENTS[name]?.(run, data));
   } catch (error) {
     if (state.run !== run) return;
+    draw(run);
+    run.over = true;
     if (error instanceof Refused && error.status === 401) await askToken();
     if (error.name === "AbortError") find("status").textContent = `Stopped after ${number.format(run.nfe)} iterations.`;
     else {
@@ -171,6 +173,7 @@ async function solve() {
     }
   } finally {
     if (state.run === run) {
+      run.over = true;
       draw(run);
       find("solve").disabled = false;
       find("stop").hidden = true;
@@ -237,9 +240,9 @@ function draw(run) {
   chart.draw();
   const hidden = Math.max(0, run.boards.size - MOST_BOARDS);
   find("boards-note").textContent = hidden ? `(the first ${MOST_BOARDS} of ${run.boards.size})` : "decode to these boards; changed cells light up";
-  if (!run.done) showVotes(run, run.votes.map((vote) => ({ ...vote, share: vote.count })));
+  if (!run.over) showVotes(run, run.votes.map((vote) => ({ ...vote, share: vote.count })));
   setMeter(run.nfe, run.most);
-  if (run.done) return;
+  if (run.over) return;
   find("status").textContent = `${spent(run, run.boards.size)} …`;
 }
 
@@ -293,7 +296,7 @@ function conclude(run, data) {
   }));
   find("verdict").hidden = false;
   showVotes(run, verdict.ballot.map((one) => ({ ...one, share: one.weight })));
-  run.done = true;
+  run.over = run.done = true;
   for (const one of run.boards.values()) one.stale = true;
   find("status").textContent = `Done: ${spent(run, verdict.breadth)}.`;
 }

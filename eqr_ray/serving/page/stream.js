@@ -38,9 +38,16 @@ export async function watch(path, body, token, signal, onEvent) {
   if (!response.ok) throw await refusal(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
+  let breath = performance.now();
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    // Chunks that wait already are read without a pause; keys and drawing need one.
+    if (performance.now() - breath > 12) {
+      await new Promise((resume) => { setTimeout(resume); });
+      breath = performance.now();
+    }
+    signal.throwIfAborted();
     text += value;
     let end;
     while ((end = text.indexOf("\n\n")) >= 0) {
