@@ -15,21 +15,24 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+PRICES = Path(__file__).with_name("prices.yaml")
 HEAD = "m7i.large"
 HEAD_DISK_GB, WORKER_DISK_GB = 80, 100
 KEPT_GB = {"s3_standard": 1.0, "registry": 8.0}
 """What stays while everything sleeps: results, and two compressed images."""
 
 
-def prices(path: Path = Path(__file__).with_name("prices.yaml")) -> dict:
-    """Return the prices."""
-    return yaml.safe_load(path.read_text())
+def prices() -> dict[str, Any]:
+    """Return what prices.yaml says."""
+    read: dict[str, Any] = yaml.safe_load(PRICES.read_text())
+    return read
 
 
-def idle_hours(price: dict) -> dict[str, float]:
+def idle_hours(price: dict[str, Any]) -> dict[str, float]:
     """Return dollars an hour: asleep, awake without a cluster, with an idle `ray up` head, and with an idle RayCluster on EKS."""
     hour, month = price["hour"], price["hours_of_a_month"]
     asleep = sum(gb * price["gb_month"][kind] for kind, gb in KEPT_GB.items()) / month
@@ -47,7 +50,7 @@ def idle_hours(price: dict) -> dict[str, float]:
     }
 
 
-def run_cost(price: dict, gpu_hours: float, gpus: int, kind: str) -> dict[str, float]:
+def run_cost(price: dict[str, Any], gpu_hours: float, gpus: int, kind: str) -> dict[str, float]:
     """Return dollars of a run of so many GPU-hours on `gpus` machines of a kind: all spot, and all on demand."""
     hours = gpu_hours / gpus
     around = idle_hours(price)["ray up, no worker"] * hours
@@ -60,12 +63,14 @@ def run_cost(price: dict, gpu_hours: float, gpus: int, kind: str) -> dict[str, f
     }
 
 
-def gpu_hours_from(summary: dict, puzzles: int) -> float:
+def gpu_hours_from(summary: dict[str, Any], puzzles: int) -> float:
     """Return the GPU-hours of `puzzles` at the pace of a finished run. Raises ValueError if that run says too little."""
     done, wall_s, replicas = summary["puzzles"], summary["wall_s"], summary["replicas"]
     if min(done, wall_s, replicas) <= 0:
-        raise ValueError(f"the sample run must have puzzles, time and replicas, got {done}, {wall_s} s and {replicas}; run it again")
-    return puzzles * wall_s * replicas / done / 3600
+        raise ValueError(
+            f"the sample run must have puzzles, time and replicas, got {done}, {wall_s} s and {replicas}; run it again"
+        )
+    return float(puzzles * wall_s * replicas / done / 3600)
 
 
 def main() -> None:
@@ -94,7 +99,9 @@ def main() -> None:
         print(f"cost.py: {given.summary}: {problem}", file=sys.stderr)
         sys.exit(2)
     cost = run_cost(prices(), gpu_hours, given.gpus, given.type)
-    print(f"{given.puzzles} puzzles, {gpu_hours:.1f} GPU-hours on {given.gpus} x {given.type}: {cost['hours']:.1f} hours")
+    print(
+        f"{given.puzzles} puzzles, {gpu_hours:.1f} GPU-hours on {given.gpus} x {given.type}: {cost['hours']:.1f} hours"
+    )
     print(f"${cost['all spot']:.2f} all spot, ${cost['all on demand']:.2f} all on demand")
 
 

@@ -29,6 +29,9 @@ HERE = Path(__file__).resolve().parent
 LOOPBACK = "127.0.0.1"
 READY_S = 180.0
 """How long a node may take to be there."""
+STARTS = 4
+"""How often a node is started: Ray gives itself seconds, which a busy machine may not have."""
+TOO_SLOW = ("timed out during startup", "Failed to start the dashboard", "Timed out while waiting for GCS")
 STOP_S = 20.0
 """How long a node may take to end by itself before it is killed."""
 OBJECT_STORE_BYTES = 2**27
@@ -59,39 +62,41 @@ def up(folder: Path, workers: int, cpus: int, port: int, dashboard_port: int, tl
         **given,
         **tls_files,
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_raylet_start_wait_time_s": str(int(READY_S)),
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(READY_S)),
     }
     settings["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), settings.get("PATH", "")])
     settings.pop("RAY_ADDRESS", None)
     nodes: dict[str, int] = {}
 
     def start(name: str, *arguments: str) -> None:
-        ip = node_ip(len(nodes))
-        with (folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [str(HERE / "start-node.sh"), *arguments, "--block", "--min-worker-port=0", "--max-worker-port=0",
-                 f"--object-store-memory={OBJECT_STORE_BYTES}", f"--dashboard-agent-listen-port={_free_port()}"],
-                env=settings | {"EQR_NODE_IP": ip}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        nodes[name] = process.pid
-        (folder / "nodes.json").write_text(json.dumps({"nodes": nodes, "ray_files": str(ray_files), "tls": tls}))
+        number = len(nodes)
+        log = folder / f"{name}.log"
+        for last in [False] * (STARTS - 1) + [True]:
+            with log.open("wb") as out:
+                process = subprocess.Popen(
+                    [str(HERE / "start-node.sh"), *arguments, "--block", "--min-worker-port=0", "--max-worker-port=0",
+                     f"--object-store-memory={OBJECT_STORE_BYTES}", f"--dashboard-agent-listen-port={_free_port()}"],
+                    env=settings | {"EQR_NODE_IP": node_ip(number)}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                    start_new_session=True,
+                )  # fmt: skip
+            nodes[name] = process.pid
+            state = {"nodes": nodes, "ray_files": str(ray_files), "tls": tls}
+            (folder / "nodes.json").write_text(json.dumps(state))
+            if _came_up(log, process):
+                return
+            text = log.read_text(errors="replace")
+            if last or not any(words in text for words in TOO_SLOW):
+                raise SystemExit(f"{name} did not start; the end of {log}:\n{text[-2000:]}")
+            _end(process.pid)
 
     lines = [f"export {name}={value}\n" for name, value in {**given, **_for_clients(tls_files)}.items()]
     (folder / "env.sh").write_text("".join(lines))
     try:
-        start(
-            "head",
-            "head",
-            f"--port={port}",
-            f"--dashboard-port={dashboard_port}",
-            "--num-cpus=0",
-            f"--temp-dir={ray_files}",
-        )
         # One after the other: on a small machine nodes that start together run into each other's time limits.
-        _wait_for(folder / "head.log", nodes["head"])
+        place = [f"--port={port}", f"--dashboard-port={dashboard_port}", f"--temp-dir={ray_files}"]
+        start("head", "head", *place, "--num-cpus=0")
         for number in range(1, workers + 1):
             start(f"worker-{number}", "worker", f"{node_ip(0)}:{port}", f"--num-cpus={cpus}")
-            _wait_for(folder / f"worker-{number}.log", nodes[f"worker-{number}"])
     except BaseException:
         down(folder, keep_logs=True)
         raise
@@ -192,13 +197,14 @@ def _end(leader: int) -> None:
             continue
 
 
-def _wait_for(log: Path, pid: int) -> None:
-    """Wait until a node's log says that it runs."""
+def _came_up(log: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a node's log says that it runs; False if it ended or took too long."""
     ends = time.monotonic() + READY_S
     while "Ray runtime started" not in log.read_text(errors="replace"):
-        if not _lives(pid) or time.monotonic() > ends:
-            raise SystemExit(f"{log.stem} did not start; the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
+        if process.poll() is not None or time.monotonic() > ends:
+            return False
         time.sleep(0.2)
+    return True
 
 
 def main() -> None:

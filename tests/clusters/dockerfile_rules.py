@@ -28,7 +28,7 @@ def steps(text: str) -> list[Step]:
     found: list[Step] = []
     pending, start = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip().startswith("#") or not line.strip() and not pending:
+        if line.strip().startswith("#") or (not line.strip() and not pending):
             continue
         start = start or number
         pending += line.rstrip().removesuffix("\\") + " "

@@ -13,7 +13,24 @@ from click.testing import CliRunner
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = ["docs/clusters.md", "docs/security.md"]
-FOREIGN = {"aws", "docker", "kubectl", "helm", "terraform", "ssh-keygen", "install", "mkdir", "cp", "rm", "source", "export", "env", "python", "ray"}
+FOREIGN = {
+    *(
+        "aws",
+        "docker",
+        "kubectl",
+        "helm",
+        "terraform",
+        "ssh-keygen",
+        "install",
+        "mkdir",
+        "cp",
+        "rm",
+        "source",
+        "export",
+        "env",
+    ),
+    *("python", "ray"),
+}
 """The programs that a reader needs; the page says which of them are to be installed."""
 
 
@@ -65,7 +82,9 @@ def test_options_of_our_scripts_exist(line: str):
         assert rest[0] in done.stdout
 
 
-@pytest.mark.parametrize("line", [line for line in ALL if re.search(r"(^|-- |env .*)ray ", line) and "ray up" not in line])
+@pytest.mark.parametrize(
+    "line", [line for line in ALL if re.search(r"(^|-- |env .*)ray ", line) and "ray up" not in line]
+)
 def test_commands_of_ray_exist(line: str):
     from ray.scripts.scripts import cli
 
@@ -85,7 +104,9 @@ def test_ray_up_takes_the_option_that_the_page_gives():
 
 
 def test_jobs_and_configurations_that_are_submitted_exist():
-    named = {name for line in ALL for name in re.findall(r"(?:\$PWD|/opt/eqr)/((?:jobs|configs|eqr_ray)/[\w./-]+)", line)}
+    named = {
+        name for line in ALL for name in re.findall(r"(?:\$PWD|/opt/eqr)/((?:jobs|configs|eqr_ray)/[\w./-]+)", line)
+    }
     assert len(named) >= 4
     for name in named:
         assert (REPOSITORY / name).is_file(), name
@@ -98,7 +119,9 @@ def test_files_that_render_writes_are_those_that_are_used(rendered: Path):
 
 
 def test_variables_and_outputs_of_terraform_exist():
-    variables = set(re.findall(r'^variable "(\w+)"', (REPOSITORY / "terraform/aws/variables.tf").read_text(), re.MULTILINE))
+    variables = set(
+        re.findall(r'^variable "(\w+)"', (REPOSITORY / "terraform/aws/variables.tf").read_text(), re.MULTILINE)
+    )
     outputs = set(re.findall(r'^output "(\w+)"', (REPOSITORY / "terraform/aws/outputs.tf").read_text(), re.MULTILINE))
     text = "\n".join(ALL)
     given = set(re.findall(r"-var (\w+)=", text)) | set(re.findall(r"TF_VAR_(\w+)=", text))
@@ -121,7 +144,9 @@ def test_names_in_kubernetes_are_those_of_the_manifests(rendered: Path):
 def test_links_lead_somewhere():
     for page in PAGES:
         text = (REPOSITORY / page).read_text()
-        headings = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+        headings = {
+            re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        }
         for target in re.findall(r"\]\(([^)]+)\)", text):
             if target.startswith("#"):
                 assert target[1:] in headings, f"{page}: {target}"
@@ -131,7 +156,9 @@ def test_links_lead_somewhere():
 
 def test_figures_of_the_page_are_those_of_the_script():
     page = (REPOSITORY / "docs/clusters.md").read_text()
-    idle = subprocess.run([sys.executable, "cluster/cost.py", "idle"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    idle = subprocess.run(
+        [sys.executable, "cluster/cost.py", "idle"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     figures = re.findall(r"\$ *(\d+\.\d+) an hour", idle.stdout)
     assert len(figures) == 5
     for figure in figures:
@@ -144,7 +171,15 @@ def test_figures_of_the_page_are_those_of_the_script():
 
 def test_a_sample_run_prices_a_whole_one(tmp_path: Path):
     (tmp_path / "summary.json").write_text('{"puzzles": 2000, "wall_s": 360.0, "replicas": 2}')
-    command = [sys.executable, "cluster/cost.py", "run", "--puzzles", "200000", "--summary", str(tmp_path / "summary.json")]
+    command = [
+        sys.executable,
+        "cluster/cost.py",
+        "run",
+        "--puzzles",
+        "200000",
+        "--summary",
+        str(tmp_path / "summary.json"),
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert "20.0 GPU-hours" in done.stdout
     (tmp_path / "summary.json").write_text('{"puzzles": 0, "wall_s": 1.0, "replicas": 2}')

@@ -1,4 +1,4 @@
-"""KubeRay's manifests and what stands beside them: accepted by KubeRay's CRDs, by Kubernetes and by Ray Serve; refused with a planted mistake."""
+"""KubeRay's manifests and what stands beside them: accepted by CRDs, Kubernetes and Ray Serve; refused with a planted mistake."""
 
 from __future__ import annotations
 

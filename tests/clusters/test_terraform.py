@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from planting import Mistake, names
 from policies import breaches
-from terraform_tool import REPOSITORY, Terraform, Outcome, missing
+from terraform_tool import REPOSITORY, Outcome, Terraform, missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
@@ -61,13 +61,22 @@ UNSAFE = [
     Mistake("an IAM action with a star", "modules/ray-ec2/launching.tf", '["ec2:RunInstances"]', '["ec2:*"]', "action ec2:* has a star"),
     Mistake("an IAM resource with a star", "modules/identity/main.tf", "[var.bucket_arn]", '["*"]', "ListResults: resource * has a star"),
     Mistake("a role for anybody", "modules/eks/roles.tf", '"eks.amazonaws.com"', '"*"', "may be taken by anybody"),
-    Mistake("a public bucket", "modules/results/main.tf", "block_public_acls       = true", "block_public_acls = false", "refuse public access"),
+    Mistake(
+        "a public bucket", "modules/results/main.tf", "block_public_acls       = true", "block_public_acls = false",
+        "refuse public access",
+    ),
     Mistake("a bucket without versions", "modules/results/main.tf", '"Enabled"', '"Suspended"', "must keep versions"),
     Mistake("SSH from anywhere", "modules/ray-ec2/variables.tf", ">= 24", ">= 0", "expected to fail"),
     Mistake("billed while asleep", "modules/network/nat.tf", "var.awake ? 1 : 0", "1", "asleep, the network must cost nothing"),
     Mistake("images that change", "modules/registry/main.tf", '"IMMUTABLE"', '"MUTABLE"', "a tag must keep its meaning"),
-    Mistake("a public Kubernetes API", "modules/eks/main.tf", "? var.api_cidrs : null", '? ["0.0.0.0/0"] : null', "reach the Kubernetes API"),
-    Mistake("unmarked nodes", "modules/ray-ec2/main.tf", 'toset(["instance", "volume"])', 'toset(["instance"])', "does not tag what it starts"),
+    Mistake(
+        "a public Kubernetes API", "modules/eks/main.tf", "? var.api_cidrs : null", '? ["0.0.0.0/0"] : null',
+        "reach the Kubernetes API",
+    ),
+    Mistake(
+        "unmarked nodes", "modules/ray-ec2/main.tf", 'toset(["instance", "volume"])', 'toset(["instance"])',
+        "does not tag what it starts",
+    ),
 ]  # fmt: skip
 
 
