@@ -7,6 +7,7 @@ settings below are read when it is imported.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 
 from eqr_ray.distributed.shares import Node
 from eqr_ray.types import InputError
+
+log = logging.getLogger(__name__)
 
 LOCAL_SETTINGS = {
     # Without it the servers of a local Ray listen on every interface, whatever node address they are given.
@@ -25,6 +28,7 @@ LOCAL_SETTINGS = {
 }
 OBJECT_STORE_BYTES = 2**28
 """Slices and weights are small; Ray's default would claim a third of the memory."""
+START_TRIES = 3
 REACH_S = 5.0
 """How long a cluster's port may take to accept a connection; Ray itself would try for minutes."""
 
@@ -70,19 +74,36 @@ def connect(address: str) -> Iterator[Cluster]:
         yield Cluster()
         return
     if address == "local":
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=OBJECT_STORE_BYTES,
-        )
+        _start_local()
     else:
         _join(address)
     try:
         yield Cluster()
     finally:
         ray.shutdown()
+
+
+def _start_local() -> None:
+    """Start a Ray on this machine; Ray gives its servers 30 s to come up, which a machine under load may miss."""
+    import ray
+
+    for attempt in range(1, START_TRIES + 1):
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+        except Exception as error:
+            # Ray raises a bare Exception for a node that is not up in time.
+            if attempt == START_TRIES or "timed out during startup" not in str(error):
+                raise
+            log.warning("Ray did not come up in time on this busy machine; starting it again")
+            ray.shutdown()
+        else:
+            return
 
 
 def _join(address: str) -> None:

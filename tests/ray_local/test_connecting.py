@@ -10,7 +10,7 @@ import time
 
 import pytest
 import ray
-from conftest import SETTINGS
+from ray_home import SETTINGS
 
 from eqr_ray.distributed.cluster import connect
 from eqr_ray.types import InputError

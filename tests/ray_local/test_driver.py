@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from conftest import N_CPUS
 from engines import Dying, Failing, Gated, Hanging, Simulated
+from ray_home import N_CPUS
 
 from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.distributed.driver import Driver, GaveUp, Staffing

@@ -17,8 +17,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
-from conftest import HERE, N_CPUS, none_left
 from engines import Dying, Factory, Failing, Simulated
+from ray_home import HERE, N_CPUS, none_left
 
 from eqr_ray.config import load_config
 from eqr_ray.distributed.driver import GaveUp

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
-from conftest import HERE
 from engines import Dying
+from ray_home import HERE
 
 from eqr_ray.config import EvaluateConfig, load_config
 from eqr_ray.runs.evaluate import run_evaluation
