@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.engine.factory import EngineSpec
 from eqr_ray.engine.torch_engine import TorchEngine
+from eqr_ray.model.calibration import calibration_of
 from eqr_ray.model.checkpoint import default_for, fetch
-from eqr_ray.policy import Policy, policy_from
+from eqr_ray.policy import Calibration, Policy, calibrated, policy_from
 from eqr_ray.puzzles.files import read_lines
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
@@ -81,6 +82,7 @@ class Solver:
             else threads or os.cpu_count() or 1
         )
         self._engines: dict[str, TorchEngine] = {}
+        self._calibrations: dict[str, Calibration | None] = {}
 
     def solve(self, question: str) -> Answer:
         """Answer one puzzle, given as one line or as a block of lines; InputError when it is not one."""
@@ -110,7 +112,8 @@ class Solver:
                 asked[record.puzzle.puzzle_id] = record
                 yield record
 
-        coordinator = Coordinator(self.policy, self.seed, open_limit=256)
+        policy = calibrated(self.policy, self._calibrations[first.puzzle.task])
+        coordinator = Coordinator(policy, self.seed, open_limit=256)
         reached: dict[str, Verdict] = {}
         for verdict in drive_local(coordinator, engine, (record.puzzle for record in registered())):
             reached[verdict.puzzle_id] = verdict
@@ -135,5 +138,6 @@ class Solver:
                 raise InputError(
                     f"checkpoint {found.name} answers {found.spec.task}, and the puzzle is a {task}; name another checkpoint"
                 )
+            self._calibrations[task] = calibration_of(found)
             self._engines[task] = EngineSpec(found, self.device, self.dtype, self.threads)()
         return self._engines[task]

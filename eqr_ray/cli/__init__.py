@@ -20,6 +20,7 @@ COMMANDS = {
         "Puzzle files to verdicts, summary and report, on Ray.",
     ),
     "trace": ("eqr_ray.cli.trace:trace", "Record every trajectory of a puzzle file to full depth."),
+    "calibrate": ("eqr_ray.cli.calibrate:calibrate", "Fit how far a checkpoint's signals are to be trusted."),
     "report": ("eqr_ray.cli.report:report", "Write the HTML report of an evaluation's folder again."),
     "checkpoint": ("eqr_ray.cli.checkpoint:checkpoint", "List, inspect and convert trained weights."),
     "data": ("eqr_ray.cli.data:data", "Make, rate, describe and convert puzzle files."),

@@ -22,7 +22,7 @@ from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.model.spec import ModelSpec
 from eqr_ray.types import InputError
 
-WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "card.json"
+WEIGHTS, SPEC, CARD, CALIBRATION = "model.safetensors", "spec.json", "card.json", "calibration.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +36,8 @@ class CheckpointFiles:
     spec: ModelSpec
     card: dict[str, Any]
     """Data, recipe and measured accuracy; see docs/checkpoints.md."""
+    calibration: dict[str, Any] | None = None
+    """What `eqr-ray calibrate` fitted for these weights; None where nothing was."""
 
     @property
     def sha256(self) -> str:
@@ -100,7 +102,8 @@ def fetch(reference: str) -> CheckpointFiles:
     except InputError as error:
         raise InputError(f"{folder}/{SPEC}: {error}; the checkpoint is damaged or of another version") from error
     card = _json(folder, CARD) if _exists(folder, CARD) else {}
-    return CheckpointFiles(name, _read(folder, WEIGHTS), spec, card)
+    calibration = _json(folder, CALIBRATION) if _exists(folder, CALIBRATION) else None
+    return CheckpointFiles(name, _read(folder, WEIGHTS), spec, card, calibration)
 
 
 def build(found: CheckpointFiles) -> Loaded:

@@ -54,6 +54,8 @@ class Calibration:
     """... of the log of 1 + votes for other answers ..."""
     vote_open: float = 0.0
     """... and of the log of 1 + trajectories that did not settle."""
+    vote_most: float = 40.0
+    """Bound on these log odds."""
     vote_none: float = -math.log(ALTERNATIVES)
     """Log odds that the fall-back answer is right where nobody voted."""
     extend_log_rate: float = 0.0
@@ -98,7 +100,7 @@ class Calibration:
         total = np.full(len(leaders.votes), self.vote_bias)
         for weight, feature in zip(weights, leaders.features.T, strict=True):
             total = total + weight * feature
-        return np.where(leaders.votes > 0, total, self.vote_none)
+        return np.where(leaders.votes > 0, np.clip(total, -self.vote_most, self.vote_most), self.vote_none)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,6 +68,7 @@ class Posterior:
     vote_count: float | None = None
     vote_rivals: float | None = None
     vote_open: float | None = None
+    vote_most: float | None = None
     vote_none: float | None = None
     extend_log_rate: float | None = None
     extend_slope: float | None = None

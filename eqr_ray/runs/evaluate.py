@@ -19,7 +19,7 @@ from eqr_ray.config import EvaluateConfig
 from eqr_ray.coordinator import Coordinator
 from eqr_ray.evaluation.report import write_report
 from eqr_ray.evaluation.summary import RunFacts, Summary
-from eqr_ray.policy import Policy, policy_from, spec_of
+from eqr_ray.policy import Policy, calibrated, policy_from, spec_of
 from eqr_ray.puzzles.files import read_puzzles
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
@@ -91,6 +91,7 @@ def run_evaluation(config: EvaluateConfig, recipe: Recipe | None = None, quiet: 
         config.policy.name, config.policy.depth, config.policy.breadth, config.policy.nfe, **config.policy.params
     )
     recipe = recipe or torch_recipe(config, found.task.name)
+    policy = calibrated(policy, recipe.calibration)
     resolved = config.model_copy(
         update={
             "task": found.task.name,

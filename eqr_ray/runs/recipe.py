@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from eqr_ray.config import EvaluateConfig
 from eqr_ray.evaluation.summary import CheckpointFacts
+from eqr_ray.policy import Calibration
 from eqr_ray.types import Engine, InputError
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ class Recipe:
     checkpoint: CheckpointFacts | None = None
     nle_per_nfe: int | None = None
     """Layers that one iteration evaluates."""
+    calibration: Calibration | None = None
+    """What policies know of the checkpoint; None where nothing was fitted."""
 
 
 def torch_recipe(config: EvaluateConfig, task: str) -> Recipe:
     """Read and check the weights that the configuration names, or the bundled ones of the task; InputError if they cannot be used."""
     from eqr_ray.engine.factory import EngineSpec, pick_device
+    from eqr_ray.model.calibration import calibration_of
     from eqr_ray.model.checkpoint import build, default_for, fetch
 
     if config.address == "local":
@@ -46,7 +50,8 @@ def torch_recipe(config: EvaluateConfig, task: str) -> Recipe:
     def engine(device: str, threads: int) -> EngineSpec:
         return EngineSpec(files, device, config.dtype, threads, config.slots)
 
-    return Recipe(engine, CheckpointFacts(files.name, files.sha256, parameters), files.spec.nle_per_iteration)
+    facts = CheckpointFacts(files.name, files.sha256, parameters)
+    return Recipe(engine, facts, files.spec.nle_per_iteration, calibration_of(files))
 
 
 def device_of(config: EvaluateConfig, nodes: Sequence[Node]) -> str:

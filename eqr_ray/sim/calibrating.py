@@ -79,6 +79,8 @@ def fit(trace: Trace, rule: HaltRule) -> Calibration:
     return Calibration(
         **{
             **known.as_dict(), **values, "vote_bias": leader.bias, "vote_none": none,
+            # The same for a verdict: n puzzles without a mistake leave about one in n + 2 (Laplace's rule of succession).
+            "vote_most": float(np.log(len(trace) + 1)),
             "extend_log_rate": extend[0], "extend_slope": extend[1], "spawn_log_rate": spawn[0], "spawn_slope": spawn[1],
             "solve_shape": shape, "solve_scale": scale,
         }
