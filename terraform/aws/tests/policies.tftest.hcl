@@ -30,24 +30,6 @@ run "network" {
   }
 }
 
-run "network_wants_a_private_range" {
-  command = plan
-
-  module {
-    source = "../modules/network"
-  }
-
-  variables {
-    name   = "eqr-ray"
-    region = "us-east-1"
-    cidr   = "8.8.0.0/16"
-    zones  = ["us-east-1a", "us-east-1b"]
-    awake  = false
-  }
-
-  expect_failures = [var.cidr]
-}
-
 run "results" {
   command = plan
 
@@ -92,6 +74,23 @@ run "results" {
   assert {
     condition     = !aws_s3_bucket.results.force_destroy
     error_message = "results must survive a destroy that did not ask for them"
+  }
+}
+
+run "registry" {
+  command = plan
+
+  module {
+    source = "../modules/registry"
+  }
+
+  variables {
+    name = "eqr-ray"
+  }
+
+  assert {
+    condition     = aws_ecr_repository.this.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.this.image_scanning_configuration[0].scan_on_push
+    error_message = "images must be scanned, and a tag must keep its meaning"
   }
 }
 
@@ -161,6 +160,8 @@ run "nodes" {
   }
 }
 
+# A refusal that does not come ends the file, so these stand last.
+
 run "ssh_from_anywhere_is_refused" {
   command = plan
 
@@ -215,19 +216,20 @@ run "a_short_token_and_a_starred_subject_are_refused" {
   expect_failures = [var.token, var.ci]
 }
 
-run "registry" {
+run "network_wants_a_private_range" {
   command = plan
 
   module {
-    source = "../modules/registry"
+    source = "../modules/network"
   }
 
   variables {
-    name = "eqr-ray"
+    name   = "eqr-ray"
+    region = "us-east-1"
+    cidr   = "8.8.0.0/16"
+    zones  = ["us-east-1a", "us-east-1b"]
+    awake  = false
   }
 
-  assert {
-    condition     = aws_ecr_repository.this.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.this.image_scanning_configuration[0].scan_on_push
-    error_message = "images must be scanned, and a tag must keep its meaning"
-  }
+  expect_failures = [var.cidr]
 }

@@ -19,6 +19,23 @@ variables {
   }
 }
 
+run "nothing_is_billed_by_the_hour_while_asleep" {
+  command = plan
+
+  variables {
+    awake          = false
+    eks            = false
+    ssh_public_key = null
+    budget_emails  = []
+    ci             = null
+  }
+
+  assert {
+    condition     = output.ray == null && output.kubernetes == null
+    error_message = "no cluster parts were asked for"
+  }
+}
+
 run "everything" {
   command = apply
 
@@ -35,23 +52,6 @@ run "everything" {
   assert {
     condition     = output.ray.session_manager
     error_message = "without a named network the head must be reached through Session Manager"
-  }
-}
-
-run "nothing_is_billed_by_the_hour_while_asleep" {
-  command = plan
-
-  variables {
-    awake          = false
-    eks            = false
-    ssh_public_key = null
-    budget_emails  = []
-    ci             = null
-  }
-
-  assert {
-    condition     = output.ray == null && output.kubernetes == null
-    error_message = "no cluster parts were asked for"
   }
 }
 
