@@ -54,7 +54,8 @@ class Staffing:
     draining: Callable[[], frozenset[str]]
     """Ids of nodes that will be taken away."""
     patience: Patience = field(default_factory=Patience)
-    first_rows: int = 64
+    least_rows: int = 1
+    """Rows that fill one replica's batch, and those of its first slice: fewer would compute beside empty slots."""
     most_rows: int = 8192
 
 
@@ -205,7 +206,11 @@ class Driver:
                 for number in awaited.puzzle.tolist():
                     self._losses.pop(number, None)
             self._pace[replica_id] = paced(
-                self._pace[replica_id], len(value.trajectories), value.elapsed_s, 1, self._staffing.most_rows
+                self._pace[replica_id],
+                len(value.trajectories),
+                value.elapsed_s,
+                self._staffing.least_rows,
+                self._staffing.most_rows,
             )
             return verdicts
         if awaited.kind is _Kind.PING:
@@ -213,7 +218,7 @@ class Driver:
             return []
         log.info("%s is ready on %s (process %d)", replica_id, value.device, value.pid)
         self._roster.ready(replica_id, value.node_id, now)
-        self._pace[replica_id] = Pace(self._staffing.first_rows)
+        self._pace[replica_id] = Pace(self._staffing.least_rows)
         self._coordinator.join(replica_id)
         self.effort.devices.add(value.device)
         self.effort.ready = len(self._pace)

@@ -33,6 +33,13 @@ PARK_BYTES = 1 << 30
 """Memory for parked latents. A trajectory pushed out of it restarts from its seed: slower, never different."""
 
 
+def batch_rows(device: str, threads: int, tile: int | None = None) -> int:
+    """Return how many rows an engine iterates at once: a slice of fewer leaves slots empty."""
+    if device == "cpu":
+        return threads * (tile or CPU_TILE)
+    return tile or CUDA_TILE
+
+
 class TorchEngine:
     """Implements `types.Engine` on CPU, CUDA or MPS."""
 

@@ -41,8 +41,6 @@ SURVEY_ROWS = 100_000
 """Puzzles that are read and checked before a run begins: seconds of work that save a user's night; more are checked on the way."""
 CPU_ROWS, GPU_ROWS = 256, 8192
 """Most rows of a slice: enough for half a second of a small network's work on either."""
-CPU_FIRST_ROWS, GPU_FIRST_ROWS = 4, 512
-"""Rows of a replica's first slice: few, because a large network on one core takes half a minute a row; the pace doubles from there."""
 LEAST_OPEN, MOST_OPEN = 1024, 65_536
 """Bounds on the puzzles open at once: enough to fill every replica twice, no more than fit into the driver's memory."""
 
@@ -197,6 +195,7 @@ class _Run:
         from eqr_ray.distributed.driver import Staffing
         from eqr_ray.distributed.roster import Patience
         from eqr_ray.distributed.shares import capacity, share_out
+        from eqr_ray.engine.torch_engine import batch_rows
 
         config, nodes = self._config, cluster.nodes()
         device = device_of(config, nodes)
@@ -228,7 +227,7 @@ class _Run:
             desired=desired,
             draining=cluster.draining,
             patience=patience,
-            first_rows=GPU_FIRST_ROWS if device == "cuda" else CPU_FIRST_ROWS,
+            least_rows=min(batch_rows(device, share.threads, config.slots), rows),
             most_rows=rows,
         )
         wide = 2 * config.slices_in_flight * desired() * rows

@@ -46,7 +46,7 @@ def staffing(
         desired=desired or (lambda: replicas),
         draining=frozenset,
         patience=patience or Patience(tries=3),
-        first_rows=16,
+        least_rows=16,
     )
 
 

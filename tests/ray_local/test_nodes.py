@@ -88,7 +88,7 @@ def test_nodes_join_are_drained_and_are_killed_without_changing_a_verdict(machin
         share=share,
         desired=lambda: max(1, capacity(cluster.nodes(), share)),
         draining=cluster.draining,
-        first_rows=8,
+        least_rows=8,
         most_rows=8,
     )
     driver = Driver(coordinator(), staffing)
