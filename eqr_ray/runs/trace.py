@@ -124,7 +124,7 @@ def run_trace(config: TraceConfig, quiet: bool = False) -> TraceSummary:
                 )
             for row in piece.value:
                 place, record = by_id[str(row["puzzle_id"])]
-                waiting.append({**row, **_known(place, record)})
+                waiting.append({**row, **known_columns(place, record)})
             n_done += len(piece.value)
             now = time.monotonic()
             charged = n_done * config.depth * config.breadth
@@ -217,7 +217,8 @@ def _write_manifest(out: str, facts: TraceFacts) -> None:
         raise InputError(f"{out}/{MANIFEST} cannot be written ({reason}); check the folder given as out") from None
 
 
-def _known(place: int, record: Record) -> dict[str, object]:
+def known_columns(place: int, record: Record) -> dict[str, object]:
+    """Return the columns of a trace's row that the puzzle file knows."""
     return {
         "place": place,
         "source": record.source,
