@@ -13,15 +13,18 @@ import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
+R = TypeVar("R")
 
 
 class ServerError(RuntimeError):
@@ -148,35 +151,41 @@ class Client:
 
 
 class AsyncClient:
-    """The same for asyncio; every request runs in a thread of its own."""
+    """The same for asyncio; every request runs in a thread of its own, at most `concurrency` at a time."""
 
-    def __init__(self, url: str, token: str | None = None, *, tries: int = 6, timeout_s: float = 330.0) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, tries: int = 6, timeout_s: float = 330.0, concurrency: int = 64
+    ) -> None:
         self._client = Client(url, token, tries=tries, timeout_s=timeout_s)
+        self._threads = ThreadPoolExecutor(concurrency, "eqr-client")
+
+    async def _call(self, function: Callable[..., R], *args: Any, **options: Any) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **options))
 
     async def solve(self, puzzle: str, **options: Any) -> dict[str, Any]:
         """See `Client.solve`."""
-        return await asyncio.to_thread(self._client.solve, puzzle, **options)
+        return await self._call(self._client.solve, puzzle, **options)
 
     async def solve_batch(self, puzzles: Sequence[str], **options: Any) -> dict[str, Any]:
         """See `Client.solve_batch`."""
-        return await asyncio.to_thread(self._client.solve_batch, puzzles, **options)
+        return await self._call(self._client.solve_batch, puzzles, **options)
 
     async def models(self) -> dict[str, Any]:
         """See `Client.models`."""
-        return await asyncio.to_thread(self._client.models)
+        return await self._call(self._client.models)
 
     async def ready(self) -> bool:
         """See `Client.ready`."""
-        return await asyncio.to_thread(self._client.ready)
+        return await self._call(self._client.ready)
 
     async def stream(self, puzzle: str, **options: Any) -> AsyncIterator[StreamEvent]:
         """See `Client.stream`."""
         events = self._client.stream(puzzle, **options)
         try:
-            while (event := await asyncio.to_thread(next, events, None)) is not None:
+            while (event := await self._call(next, events, None)) is not None:
                 yield event
         finally:
-            await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+            await self._call(events.close)  # type: ignore[attr-defined]
 
 
 def _refused(status: int, headers: http.client.HTTPMessage, content: bytes, request_id: str) -> ServerError:

@@ -1,4 +1,4 @@
-"""`eqr-ray bench`: how fast this machine iterates a checkpoint."""
+"""`eqr-ray bench`: how fast this machine iterates a checkpoint, and how an endpoint holds under load."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eqr_ray.cli.bench_serve import serve
 from eqr_ray.cli.group import LazyGroup
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ ROWS_PER_TILE = 4
 @click.group(cls=LazyGroup, context_settings=_HELP)
 def bench() -> None:
     """Measure this machine."""
+
+
+bench.add_command(serve)
 
 
 @bench.command(context_settings=_HELP)

@@ -28,7 +28,11 @@ _CONFIG_KEYS = {"replicas": "scaling.min_replicas"}
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where the networks run.")
 @click.option("--threads", type=int, metavar="N", help="CPU threads of a replica.")
 @click.option(
-    "--address", default="local", metavar="ADDRESS", show_default=True, help="local: Ray started here; auto or host:port."
+    "--address",
+    default="local",
+    metavar="ADDRESS",
+    show_default=True,
+    help="local: Ray started here; auto or host:port.",
 )
 @click.option("--ray/--no-ray", "on_ray", default=True, help="--no-ray serves from this process alone.")
 def serve(config_file: str | None, overrides: tuple[str, ...], address: str, on_ray: bool, **options: object) -> None:
@@ -59,18 +63,22 @@ def _alone(config: ServeConfig, digests: tuple[str, ...]) -> None:
     from eqr_ray.serving.logs import log_to_stderr
     from eqr_ray.serving.service import Service
 
+    service = Service(config)
     log_to_stderr(config.log_level)
-    app = build_app(Service(config), Guard(digests, config.allowed_hosts))
+    app = build_app(service, Guard(digests, config.allowed_hosts))
     listener = uvicorn.Config(
         app,
         host=config.host,
         port=config.port,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=int(config.drain_s) + 1,
     )
     sock = listener.bind_socket()
-    click.echo(f"listening on http://{config.host}:{sock.getsockname()[1]}/ (this process alone); Ctrl-C stops", err=True)
+    click.echo(
+        f"listening on http://{config.host}:{sock.getsockname()[1]}/ (this process alone); Ctrl-C stops", err=True
+    )
     uvicorn.Server(listener).run(sockets=[sock])
 
 

@@ -198,6 +198,7 @@ class Drive:
             with self._alone(job):
                 self._deliver(job, own)
         for job in {job.serial: job for job, _ in chosen}.values():
+            job.engine_s += result.elapsed_s
             if job.coordinator is None:
                 continue
             job.backlog_iterations = job.coordinator.counters().backlog_iterations
@@ -254,7 +255,7 @@ class Drive:
         self._leave(job, outcome)
 
     def _leave(self, job: Job, outcome: Outcome) -> None:
-        job.notify(Ended(outcome))
+        job.notify(Ended(outcome, job.engine_s))
         with self._news:
             self._n_open -= 1
             self._news.notify_all()

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from eqr_ray.serving.answers import policy_out, trace_out, verdict_out
 from eqr_ray.serving.catalogue import models_response
 from eqr_ray.serving.gate import Gate, error_body
 from eqr_ray.serving.guard import Guard, Refusal
-from eqr_ray.serving.jobs import Ended, Outcome, Reached, Steps
+from eqr_ray.serving.jobs import Outcome, Reached, Steps
 from eqr_ray.serving.schemas import (
     BatchRequest,
     BatchResponse,
@@ -113,7 +114,8 @@ def _interface(service: Service) -> APIRouter:
         started = time.monotonic()
         question = _question(service, [asked.puzzle], asked, leg=1 if asked.trace else None)
         service.admit(request.state.client, 1)
-        verdicts, trace = await _while_connected(request, _collect(service, question))
+        found = await _while_connected(request, _collect(service, question))
+        verdicts = found.verdicts
         if question.records[0].puzzle.puzzle_id not in verdicts:
             raise Unavailable(504, "no_time", "time ran out before the first iteration; allow more or ask later", 1.0)
         return SolveResponse(
@@ -124,7 +126,8 @@ def _interface(service: Service) -> APIRouter:
             seed=question.seed,
             verdict=verdict_out(question.task, question.records[0], *verdicts.values()),
             elapsed_s=time.monotonic() - started,
-            trace=trace if asked.trace else None,
+            engine_s=found.engine_s,
+            trace=found.trace if asked.trace else None,
         )
 
     @router.post("/solve/batch", summary="Answer puzzles of one task together")
@@ -132,7 +135,7 @@ def _interface(service: Service) -> APIRouter:
         started = time.monotonic()
         question = _question(service, asked.puzzles, asked)
         service.admit(request.state.client, len(asked.puzzles))
-        verdicts, _ = await _while_connected(request, _collect(service, question))
+        verdicts = (await _while_connected(request, _collect(service, question))).verdicts
         found = [(record, verdicts.get(record.puzzle.puzzle_id)) for record in question.records]
         return BatchResponse(
             request_id=request.state.request_id,
@@ -218,18 +221,29 @@ def _question(
     )
 
 
-async def _collect(service: Service, question: Question) -> tuple[dict[str, Verdict], list[TraceOut]]:
-    """Wait for the end and return the verdicts by puzzle and the trace, if one is wanted."""
-    verdicts: dict[str, Verdict] = {}
-    trace: list[TraceOut] = []
+@dataclass(slots=True)
+class _Found:
+    """What a request came to."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """By puzzle id."""
+    trace: list[TraceOut] = field(default_factory=list)
+    engine_s: float = 0.0
+
+
+async def _collect(service: Service, question: Question) -> _Found:
+    """Wait for the end and return what was found."""
+    found = _Found()
     async for event in service.answer(question):
         if isinstance(event, Reached):
-            verdicts[event.verdict.puzzle_id] = event.verdict
+            found.verdicts[event.verdict.puzzle_id] = event.verdict
         elif isinstance(event, Steps):
-            trace.extend(trace_out(question.task, event))
-        elif isinstance(event, Ended) and event.outcome is Outcome.FAILED:
+            found.trace.extend(trace_out(question.task, event))
+        elif event.outcome is Outcome.FAILED:
             raise Unavailable(503, "failed", "the engine failed this request; send it again", 1.0)
-    return verdicts, trace
+        else:
+            found.engine_s = event.engine_s
+    return found
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:

@@ -44,6 +44,8 @@ class Ended:
     """The last event of a job."""
 
     outcome: Outcome
+    engine_s: float = 0.0
+    """How long the slices took in which the job had rows, added up."""
 
 
 Event = Steps | Reached | Ended
@@ -69,6 +71,8 @@ class Job:
     coordinator: Coordinator | None = field(default=None, repr=False)
     backlog_iterations: int = 0
     """Ordered by the policy and not yet done."""
+    engine_s: float = 0.0
+    """How long the slices took in which it had rows, added up."""
 
     @property
     def first_backlog(self) -> int:

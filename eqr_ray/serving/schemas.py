@@ -120,7 +120,8 @@ class SolveResponse(BaseModel):
     policy: PolicyOut
     seed: int
     verdict: VerdictOut
-    elapsed_s: float
+    elapsed_s: float = Field(description="from the request's arrival to its answer")
+    engine_s: float = Field(description="of which the engine worked on slices with rows of this request")
     trace: list[TraceOut] | None = None
 
 

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 from eqr_ray.serving.answers import policy_out, trace_out, verdict_out
-from eqr_ray.serving.jobs import Ended, Outcome, Reached, Steps
+from eqr_ray.serving.jobs import Outcome, Reached, Steps
 from eqr_ray.serving.schemas import SolveResponse, TraceOut
 from eqr_ray.serving.service import Question, Service, Unavailable
+from eqr_ray.types import Verdict
 
 _SETTLED = ("converged", "q_halted")
 
@@ -35,7 +36,7 @@ async def watched(service: Service, question: Question, request_id: str) -> Asyn
     }
     yield _event("start", start)
     latest: dict[int, TraceOut] = {}
-    answered = False
+    verdict: Verdict | None = None
     try:
         async for event in service.answer(question):
             if isinstance(event, Steps):
@@ -51,19 +52,21 @@ async def watched(service: Service, question: Question, request_id: str) -> Asyn
                     },
                 )
             elif isinstance(event, Reached):
-                answered = True
+                verdict = event.verdict
+            elif verdict is None:
+                yield _error(request_id, *_REASONS.get(event.outcome, _REASONS[Outcome.FAILED]))
+            else:
                 answer = SolveResponse(
                     request_id=request_id,
                     model=question.model.name,
                     task=question.task.name,
                     policy=budget,
                     seed=question.seed,
-                    verdict=verdict_out(question.task, question.records[0], event.verdict),
+                    verdict=verdict_out(question.task, question.records[0], verdict),
                     elapsed_s=time.monotonic() - started,
+                    engine_s=event.engine_s,
                 )
-                yield _event("verdict", answer.model_dump())
-            elif isinstance(event, Ended) and not answered:
-                yield _error(request_id, *_REASONS.get(event.outcome, _REASONS[Outcome.FAILED]))
+                yield _event("verdict", answer.model_dump(exclude={"trace"}))
     except Unavailable as refusal:
         yield _error(request_id, refusal.code, str(refusal))
 
