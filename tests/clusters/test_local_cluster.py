@@ -99,7 +99,7 @@ def trial() -> Iterator[Trial]:
 
 def processes(trial: Trial) -> list[str]:
     ray_files = json.loads((trial.folder / "nodes.json").read_text())["ray_files"]
-    listing = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-eww", "-o", "stat=,args="], capture_output=True, text=True, check=True).stdout
     return [line for line in listing.splitlines() if ray_files in line and not line.startswith("Z")]
 
 
@@ -169,7 +169,7 @@ def test_down_ends_its_own_processes_and_no_others(trial: Trial):
     bystander = subprocess.Popen(["sleep", "60"])
     ray_files = json.loads((trial.folder / "nodes.json").read_text())["ray_files"]
     assert local("down", "--dir", str(trial.folder)).returncode == 0
-    listing = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-eww", "-o", "stat=,args="], capture_output=True, text=True, check=True).stdout
     assert [line for line in listing.splitlines() if ray_files in line and not line.startswith("Z")] == []
     assert bystander.poll() is None
     bystander.terminate()

@@ -177,3 +177,38 @@ def test_spot_comes_first_and_on_demand_after_a_refusal(tree: Path):
     assert first_choice(set()) == "spot-g6.xlarge"
     assert first_choice({"spot-g6.xlarge"}) == "spot-g5.xlarge"
     assert first_choice(spot) == "on-demand-g6.xlarge"
+
+
+def test_ray_fills_a_node_from_its_launch_template_and_ec2_takes_the_whole(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the file leaves to the template comes from there when `ray up` asks EC2 for it, here a simulated one."""
+    moto = pytest.importorskip("moto", reason="no moto in this environment")
+    boto3 = pytest.importorskip("boto3")
+    from ray.autoscaler._private.aws.config import _configure_from_launch_template
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    config = yaml.safe_load((tree / FILE).read_text())
+    disk = {"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True, "VolumeType": "gp3", "VolumeSize": 80}}
+    template = {
+        "ImageId": "ami-0123456789abcdef0",
+        "KeyName": "eqr-ray",
+        "IamInstanceProfile": {"Arn": "arn:aws:iam::123456789012:instance-profile/eqr-ray-head"},
+        "BlockDeviceMappings": [disk],
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "Project", "Value": "eqr-ray"}]}],
+    }
+    with moto.mock_aws():
+        client = boto3.client("ec2", region_name=config["provider"]["region"])
+        made = client.create_launch_template(LaunchTemplateName="eqr-ray-head", LaunchTemplateData=template)
+        head = config["available_node_types"]["head"]
+        head["node_config"]["LaunchTemplate"]["LaunchTemplateId"] = made["LaunchTemplate"]["LaunchTemplateId"]
+        config["available_node_types"] = {"head": head}
+        filled = _configure_from_launch_template(config)["available_node_types"]["head"]["node_config"]
+    assert filled["IamInstanceProfile"] == template["IamInstanceProfile"]
+    assert filled["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    assert filled["MetadataOptions"]["HttpTokens"] == "required"
+    assert {"ImageId", "KeyName"} <= filled.keys()
+    assert ec2(filled) == []
