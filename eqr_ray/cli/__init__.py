@@ -22,6 +22,7 @@ COMMANDS = {
     "trace": ("eqr_ray.cli.trace:trace", "Record every trajectory of a puzzle file to full depth."),
     "calibrate": ("eqr_ray.cli.calibrate:calibrate", "Fit how far a checkpoint's signals are to be trusted."),
     "tune": ("eqr_ray.cli.tune:tune", "Search the policies of the Pareto front of accuracy and iterations."),
+    "simulate": ("eqr_ray.cli.simulate:simulate", "Tell what a policy would cost on a cluster."),
     "report": ("eqr_ray.cli.report:report", "Write the HTML report of an evaluation's folder again."),
     "checkpoint": ("eqr_ray.cli.checkpoint:checkpoint", "List, inspect and convert trained weights."),
     "data": ("eqr_ray.cli.data:data", "Make, rate, describe and convert puzzle files."),

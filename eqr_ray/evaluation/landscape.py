@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def _agreement(ends: Ends, depth: int) -> float | None:
 
 def _by_residual(residual: F32, right: Bool) -> tuple[Bin, ...]:
     found = []
-    for low, high in zip(RESIDUAL_EDGES, RESIDUAL_EDGES[1:], strict=False):
+    for low, high in pairwise(RESIDUAL_EDGES):
         own = (residual >= low) & (residual < high) if np.isfinite(high) else residual >= low
         n, hits = int(own.sum()), int(right[own].sum())
         if n:

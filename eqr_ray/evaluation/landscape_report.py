@@ -32,10 +32,12 @@ def landscape_page(
     corner = found.majority[-1][-1]
     low, high = wilson(round(corner * n), n) or (0.0, 1.0)
     depth, breadth = found.depths[-1], found.breadths[-1]
+    interval = f"{100 * low:.2f} to {100 * high:.2f} %"
     head = (
-        f"<h1>Landscape of {escape(facts.get('checkpoint', ''))} on {n:,} puzzles</h1><p>{breadth} trajectories of {depth} iterations each, "
-        f"seed {escape(facts.get('seed', ''))}. Majority of all: {100 * corner:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %) "
-        f"at {depth * breadth:,} NFE a puzzle. Every accuracy is over all {n:,} labelled puzzles.</p>"
+        f"<h1>Landscape of {escape(facts.get('checkpoint', ''))} on {n:,} puzzles</h1>"
+        f"<p>{breadth} trajectories of {depth} iterations each, seed {escape(facts.get('seed', ''))}. "
+        f"Majority of all: {100 * corner:.2f} % (95 % interval {interval}) at {depth * breadth:,} NFE a puzzle. "
+        f"Every accuracy is over all {n:,} labelled puzzles.</p>"
     )
     charts = (
         (

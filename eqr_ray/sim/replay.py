@@ -8,6 +8,7 @@ contract; a live run and its replay agree verdict by verdict; `replay` and a coo
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,13 @@ class ReplayEngine:
         """Puzzle of the trace in each slot."""
         self._done = np.zeros((0, breadth), np.int32)
         """Depth at which each trajectory of each slot is parked."""
+
+    def sibling(self) -> ReplayEngine:
+        """Return a fresh engine on the same trace: another replica, at no cost of memory."""
+        other = copy(self)
+        other._slot, other._free = {}, []
+        other._place_of, other._done = np.zeros(0, np.int64), np.zeros((0, self._playback.breadth), np.int32)
+        return other
 
     def run(self, orders: Slice) -> SliceResult:
         """Report every trajectory as it was recorded.
