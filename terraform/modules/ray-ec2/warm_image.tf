@@ -82,7 +82,7 @@ resource "aws_imagebuilder_component" "pull" {
             "set -euo pipefail",
             "aws ecr get-login-password --region ${var.region} | docker login --username AWS --password-stdin ${split("/", each.value)[0]}",
             "docker pull ${each.value}",
-            "rm -f /root/.docker/config.json",
+            "docker logout ${split("/", each.value)[0]}",
           ]
         }
       }]
