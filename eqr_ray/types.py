@@ -67,7 +67,9 @@ class Puzzle:
 
 def draw_key(task: str, cells: U8) -> np.uint64:
     """Return the 64-bit digest that keys a puzzle's random draws."""
-    digest = hashlib.blake2b(task.encode() + b"\0" + np.ascontiguousarray(cells, dtype=np.uint8).tobytes(), digest_size=8)
+    digest = hashlib.blake2b(
+        task.encode() + b"\0" + np.ascontiguousarray(cells, dtype=np.uint8).tobytes(), digest_size=8
+    )
     return np.uint64(int.from_bytes(digest.digest(), "little"))
 
 

@@ -2,7 +2,7 @@
 
 Two logistic models and three rates, all plain numbers, fitted by `eqr-ray calibrate` and kept beside a checkpoint. Without
 them the halting logit itself is taken for the log odds of a trajectory, bounded, and the posterior mass for the confidence.
-Invariants, asserted in tests/unit/policy/test_calibration.py: features depend on one puzzle's rows alone; the fall-back equals the
+Invariants, asserted in tests/unit/policy/test_posterior.py: features depend on one puzzle's rows alone; the fall-back equals the
 uncalibrated posterior; values survive JSON.
 """
 
@@ -92,7 +92,7 @@ class Calibration:
         total = np.full(len(rows), self.trust_bias)
         for weight, feature in zip(weights.tolist(), trajectory_features(rows).T, strict=True):
             total = total + weight * feature
-        return np.clip(total, -self.trust_most, self.trust_most)
+        return np.asarray(np.clip(total, -self.trust_most, self.trust_most), dtype=np.float64)
 
     def leader_log_odds(self, leaders: Leaders) -> F64:
         """Return the log odds that each puzzle's leader is right, (P,)."""

@@ -153,4 +153,4 @@ def beta_tail(a: I64, b: I64) -> F64:
 def _beta_tail(a: int, b: int) -> float:
     # For whole numbers the incomplete beta function is a binomial tail (Abramowitz and Stegun 26.5.24).
     n = a + b + 1
-    return sum(comb(n, j) for j in range(a + 1)) / 2**n
+    return float(sum(comb(n, j) for j in range(a + 1)) / 2**n)

@@ -176,6 +176,6 @@ def _solving(playback: Playback, rows: Trajectories, solves: Bool) -> tuple[floa
     total = np.cumsum(rows.depth.reshape(shape), axis=1).astype(np.float64)
     solved = solves.reshape(shape)
     first = solved.argmax(axis=1)
-    ever = solved.any(axis=1)
+    ever = np.asarray(solved.any(axis=1), dtype=np.bool_)
     spent = np.where(ever, total[np.arange(shape[0]), first], total[:, -1])
     return fit_lomax(spent, ever)

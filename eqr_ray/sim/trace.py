@@ -115,7 +115,7 @@ class Trace:
     def take(self, rows: Sequence[int] | np.ndarray) -> Trace:
         """Return the puzzles at these positions."""
         at = np.asarray(rows, dtype=np.int64)
-        columns = {}
+        columns: dict[str, Any] = {}
         for column in fields(self):
             value = getattr(self, column.name)
             if isinstance(value, np.ndarray):

@@ -94,7 +94,7 @@ class Sampler:
         if not self.reveal.most or share <= 0:
             return question
         n, cells = question.shape
-        count = rng.integers(1, self.reveal.most + 1, size=n) * (rng.random(n) < share)
+        count = np.where(rng.random(n) < share, rng.integers(1, self.reveal.most + 1, size=n), 0)
         order = np.argsort(np.where(question == 0, rng.random((n, cells)), 2.0), axis=1)
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.broadcast_to(np.arange(cells), (n, cells)), axis=1)

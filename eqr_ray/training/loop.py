@@ -177,7 +177,7 @@ class Trainer:
                 q_losses.append(F.binary_cross_entropy_with_logits(q, exact.float()))
             loss, q_loss = torch.stack(losses).mean(), torch.stack(q_losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + settings.q_weight * q_loss).backward()
+        torch.autograd.backward(loss + settings.q_weight * q_loss)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.steps_done)

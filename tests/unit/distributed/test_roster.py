@@ -51,7 +51,8 @@ def test_a_quiet_replica_is_pinged_once_and_lost_when_it_does_not_answer():
     roster.sent("replica-1", 1, 0.0)
     assert roster.checks(30.0).probe == ()
     assert roster.checks(30.5).probe == ("replica-1",)
-    assert roster.checks(40.0).probe == () and roster.checks(40.0).lost == ()
+    assert roster.checks(40.0).probe == ()
+    assert roster.checks(40.0).lost == ()
     assert roster.checks(46.0).lost == ("replica-1",)
 
 
