@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eqr_ray.policy import Adaptive, Fixed, PolicySpec, policy_from, policy_names, spec_of
+from eqr_ray.policy import Adaptive, Fixed, PolicySpec, policy_from, policy_names, shipped_policies, spec_of
 from eqr_ray.types import InputError
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "policy").glob("*.yaml"))
@@ -35,7 +35,8 @@ def test_parameters_reach_the_policy() -> None:
 @pytest.mark.parametrize(
     ("message", "given"),
     [
-        ("policy must be one of adaptive, fixed, got 'adaptve'; the nearest is 'adaptive'", {"name": "adaptve"}),
+        ("got 'adaptve'; the nearest is 'adaptive'", {"name": "adaptve"}),
+        ("policy must be one of adaptive, adaptive_consistency", {"name": "nothing like it"}),
         ("no parameter 'acept_q'; the nearest is 'accept_q'", {"acept_q": 3}),
         ("no parameter 'accept_q'", {"name": "fixed", "accept_q": 3}),
         ("depth must be a whole number, got depth='deep'", {"depth": "deep"}),
@@ -77,3 +78,11 @@ def test_a_shipped_policy_file_builds(path: Path) -> None:
 
 def test_there_are_shipped_policy_files() -> None:
     assert len(CONFIGS) >= 2
+
+
+@pytest.mark.parametrize("name", shipped_policies())
+def test_a_shipped_policy_equals_its_file_and_takes_a_budget_of_the_users(name: str) -> None:
+    filed = yaml.safe_load((CONFIGS[0].parent / f"{name}.yaml").read_text())
+    assert PolicySpec(**filed).build() == policy_from(name)
+    assert policy_from(name, nfe=50).budget.nfe == 50
+    assert policy_from(name, depth=20, breadth=3).budget.nfe == 60
