@@ -18,7 +18,7 @@ SETTINGS = {
 
 def ray_processes(home: Path) -> list[str]:
     """Return the command lines of the Ray processes that live under a home folder."""
-    listing = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ps", "-eww", "-o", "stat=,args="], capture_output=True, text=True, check=True).stdout
     return [
         line for line in listing.splitlines() if str(home) in line and not line.startswith("Z") and "pytest" not in line
     ]
