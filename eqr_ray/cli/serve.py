@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,8 @@ def _on_ray(config: ServeConfig, address: str) -> None:
 
         from eqr_ray.serving.app import NAME, application
 
-        ray_serve.start(http_options={"host": config.host, "port": config.port})
+        port = config.port or _free_port(config.host)
+        ray_serve.start(http_options={"host": config.host, "port": port})
         try:
             try:
                 ray_serve.run(application(config), name=NAME, route_prefix="/")
@@ -99,11 +101,16 @@ def _on_ray(config: ServeConfig, address: str) -> None:
                 raise Failed(f"no replica became ready ({_first_line(error)}); Ray's logs have the details") from None
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stop.set())
-            click.echo(f"listening on http://{config.host}:{config.port}/ (Ray Serve); Ctrl-C stops", err=True)
+            click.echo(f"listening on http://{config.host}:{port}/ (Ray Serve); Ctrl-C stops", err=True)
             stop.wait()
             click.echo("stopping: open requests may end", err=True)
         finally:
             ray_serve.shutdown()
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _first_line(error: Exception) -> str:

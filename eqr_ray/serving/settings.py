@@ -92,7 +92,7 @@ class ServeConfig(Config):
     )
     slots: Count | None = Field(default=None, description="rows that iterate together; left out, the device's default")
     leg: Count = Field(
-        default=8,
+        default=4,
         description="iterations between two looks at the queue: fewer answer easy requests and deadlines sooner, more cost "
         "less overhead",
     )
