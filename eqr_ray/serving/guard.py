@@ -1,6 +1,6 @@
 """Who may ask, and how often: bearer tokens, host names and a token bucket a client; time comes in as `now`.
 
-Invariants, asserted in tests/serving/test_guard.py: tokens are held as digests only and compared in constant time; without tokens
+Invariants, asserted in tests/serving/test_serving_parts.py: tokens are held as digests only and compared in constant time; without tokens
 nobody but this machine is answered, and not under a foreign host name; a client that waits as long as it was told is let in; memory
 is bounded.
 """

@@ -3,7 +3,7 @@
 Requests say little about work: one may take five iterations and the next fifty thousand. So replicas report the iterations that their
 policies have ordered and that are not yet done, and Ray Serve is told how many replicas those need. Ray Serve itself adds the delays.
 
-Invariant, asserted in tests/serving/test_scaling.py: more work never asks for fewer replicas; the bounds hold.
+Invariant, asserted in tests/serving/test_serving_parts.py: more work never asks for fewer replicas; the bounds hold.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an endpoint is asked to be: models, policies, limits, safety, scaling.
 
-Invariants, asserted in tests/serving/test_settings.py: an unknown key is refused and the nearest named; tokens never stand in a
+Invariants, asserted in tests/serving/test_serving_parts.py: an unknown key is refused and the nearest named; tokens never stand in a
 configuration, only the name of their file; listening beyond this machine without tokens is refused.
 """
 

@@ -1,6 +1,6 @@
 """Who gets how many rows of the next slice.
 
-Invariants, asserted in tests/serving/test_shares.py: no more than the slice holds; everybody who wants a row gets one before anybody
+Invariants, asserted in tests/serving/test_serving_parts.py: no more than the slice holds; everybody who wants a row gets one before anybody
 gets two more than another; with more requests than rows, turns go round.
 """
 

@@ -1,6 +1,6 @@
 """The models and policies of an endpoint by name.
 
-Invariants, asserted in tests/serving/test_shelf.py: what is listed can be asked for; a request's model and task agree; a budget beyond
+Invariants, asserted in tests/serving/test_http.py: what is listed can be asked for; a request's model and task agree; a budget beyond
 the limits is refused with the limit's name.
 """
 
