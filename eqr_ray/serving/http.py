@@ -55,14 +55,13 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         (400, "The body cannot be read."),
         (401, "The token is missing or unknown."),
         (403, "This caller may not ask."),
-        (408, "The body took too long."),
+        (408, "The body took too long, or the deadline passed before the first iteration."),
         (413, "The body is too large."),
         (421, "The host name is not this endpoint's."),
         (422, "What is asked cannot be done; the message says why."),
         (429, "This client asks too fast; see Retry-After."),
         (500, "A bug here; the log has it under the request's id."),
         (503, "There is too much to do, or the replica is about to stop; see Retry-After."),
-        (504, "Time ran out before the first iteration."),
     )
 }
 T = TypeVar("T")
@@ -117,7 +116,7 @@ def _interface(service: Service) -> APIRouter:
         found = await _while_connected(request, _collect(service, question))
         verdicts = found.verdicts
         if question.records[0].puzzle.puzzle_id not in verdicts:
-            raise Unavailable(504, "no_time", "time ran out before the first iteration; allow more or ask later", 1.0)
+            raise Unavailable(408, "no_time", "time ran out before the first iteration; allow more or ask later", 1.0)
         return SolveResponse(
             request_id=request.state.request_id,
             model=question.model.name,

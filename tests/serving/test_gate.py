@@ -163,7 +163,7 @@ def test_a_backlog_that_takes_too_long_is_503(listen: Callable[..., Endpoint]) -
     first.join()
 
 
-def test_time_that_runs_out_gives_the_best_answer_so_far_or_504(listen: Callable[..., Endpoint]) -> None:
+def test_time_that_runs_out_gives_the_best_answer_so_far_or_408(listen: Callable[..., Endpoint]) -> None:
     engine = GatedEngine(SimEngine(HARD))
     there = listen([stock_of(engine)])
     verdict = there.client().solve(EASY, deadline_s=0.3, depth=4096, breadth=16)["verdict"]
@@ -186,7 +186,7 @@ def test_time_that_runs_out_gives_the_best_answer_so_far_or_504(listen: Callable
     engine.gate.set()
     waiting.join()
     busy.join()
-    assert late == [(504, "no_time")]
+    assert late == [(408, "no_time")]
 
 
 @pytest.mark.parametrize("path", ["/v1/solve", "/v1/solve/stream"])
