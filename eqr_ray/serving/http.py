@@ -94,13 +94,14 @@ def build_app(service: Service, guard: Guard, *, echo_id: bool = True) -> FastAP
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _plain)
     app.include_router(_health(service))
-    app.include_router(_interface(service))
+    app.include_router(_interface(service, guard))
     app.include_router(_page())
     return app
 
 
-def _interface(service: Service) -> APIRouter:
-    known = [Security(HTTPBearer(auto_error=False))]
+def _interface(service: Service, guard: Guard) -> APIRouter:
+    # For the description alone: the gate has looked at the token already.
+    known = [Security(HTTPBearer(auto_error=False))] if guard.needs_token else []
     router = APIRouter(prefix="/v1", tags=["v1"], responses=_REFUSALS, dependencies=known)
     listed = models_response(service)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from endpoints import EASY, Endpoint
+from endpoints import EASY, TOKEN, Endpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -114,8 +115,9 @@ def test_no_method_or_path_makes_the_endpoint_fail(endpoint: Endpoint, method: s
     assert status < 500, content
 
 
-def test_the_description_names_every_refusal_and_the_token(endpoint: Endpoint) -> None:
-    api = described(endpoint)
+def test_the_description_names_every_refusal_and_the_token(listen: Callable[..., Endpoint], endpoint: Endpoint) -> None:
+    assert "securitySchemes" not in described(endpoint)["components"]
+    api = described(listen(tokens=(TOKEN,)))
     assert set(api["paths"]) == {
         "/v1/models",
         "/v1/solve",
