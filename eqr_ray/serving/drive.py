@@ -4,8 +4,8 @@ Each request has a coordinator of its own, so that its rounds, deadline, cancell
 into one, of which every request gets a fair share of rows. A slice is as small as fills the engine once and a leg is short, so that a
 new request waits for little, however hard the others are.
 
-Invariants, asserted in tests/serving/test_online_drive.py: a verdict is that of a run without company; a job ends exactly once, with its verdicts
-before its end; a deadline or a cancellation takes effect after the slice under way; a broken engine fails every job and takes no new one.
+Invariants, asserted in tests/serving/test_online_drive.py: a verdict is that of a run without company; a job ends exactly
+once, with its verdicts before its end; a deadline or a cancellation takes effect after the slice under way; a broken engine fails every job and takes no new one.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Requests of different policies, budgets and seeds share a batch that way: a slice carries its halting rules by row, and puzzle numbers
 are moved into ranges that do not meet.
 
-Invariants, asserted in tests/serving/test_serving_parts.py: every part gets back exactly its rows, whatever the order of the report; numbers of
-two parts never meet; a merged slice does to each row what its own slice would do.
+Invariants, asserted in tests/serving/test_serving_parts.py: every part gets back exactly its rows, whatever the order of the
+report; numbers of two parts never meet; a merged slice does to each row what its own slice would do.
 """
 
 from __future__ import annotations
