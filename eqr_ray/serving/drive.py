@@ -5,7 +5,8 @@ into one, of which every request gets a fair share of rows. A slice is as small 
 new request waits for little, however hard the others are.
 
 Invariants, asserted in tests/serving/test_online_drive.py: a verdict is that of a run without company; a job ends exactly
-once, with its verdicts before its end; a deadline or a cancellation takes effect after the slice under way; a broken engine fails every job and takes no new one.
+once, with its verdicts before its end; a deadline or a cancellation takes effect after the slice under way; a broken engine
+fails every job and takes no new one.
 """
 
 from __future__ import annotations
