@@ -1,6 +1,6 @@
 """The calibration kept beside a checkpoint: read as plain values, refused beside other weights.
 
-Invariant, asserted in tests/unit/model/test_calibration.py: what `eqr-ray calibrate` wrote for these weights is what is read.
+Invariant, asserted in tests/cli/test_trace_commands.py: what `eqr-ray calibrate` wrote for these weights is what is read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a policy would cost: a trace, or a made landscape, played on a cluster with a virtual clock.
 
-Invariants, asserted in tests/cli/test_simulate_command.py: accuracy and iterations are those of a replay of the same
+Invariants, asserted in tests/cli/test_trace_commands.py: accuracy and iterations are those of a replay of the same
 puzzles; more puzzles than the trace holds repeat it in order.
 """
 

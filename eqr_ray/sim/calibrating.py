@@ -28,7 +28,7 @@ from eqr_ray.types import F64, I32, I64, Bool, HaltRule, InputError, Tallies, Tr
 
 BREADTHS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 """How many trajectories the observed tallies have, up to the trace's breadth."""
-LEAST_VOTES = 50
+LEAST_VOTES = 30
 """Settled trajectories below which nothing is fitted."""
 
 

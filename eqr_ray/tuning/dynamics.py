@@ -121,18 +121,18 @@ def _first_rung(
         study.enqueue_trial(stale.params)
     while len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))) < config.trials:
         trial = study.ask()
-        point = DynamicsPoint(
-            trial.number,
-            *(trial.suggest_float(axis, *getattr(own, axis)) for axis in ("beta", "init_std", "damping")),
-        )
+        beta = trial.suggest_float("beta", *own.beta)
+        init_std = trial.suggest_float("init_std", *own.init_std)
+        point = DynamicsPoint(trial.number, beta, init_std, trial.suggest_float("damping", *own.damping))
         measured = _measured(point, records, measure)
         trial.set_user_attr("nfe", measured.nfe_mean)
         study.tell(trial, [measured.accuracy, math.log10(max(measured.nfe_mean, LEAST_NFE))])
-    return [
-        DynamicsPoint(trial.number, *(trial.params[axis] for axis in ("beta", "init_std", "damping")), len(records),
-                      trial.values[0], trial.user_attrs["nfe"])
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    ]  # fmt: skip
+    found = []
+    for ended in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        beta, init_std, damping = (float(ended.params[axis]) for axis in ("beta", "init_std", "damping"))
+        accuracy, nfe_mean = float(ended.values[0]), float(ended.user_attrs["nfe"])
+        found.append(DynamicsPoint(ended.number, beta, init_std, damping, len(records), accuracy, nfe_mean))
+    return found
 
 
 def _measured(point: DynamicsPoint, records: Sequence[Record], measure: Measure) -> DynamicsPoint:

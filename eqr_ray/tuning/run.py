@@ -1,7 +1,7 @@
 """A whole study: split the trace, search, choose, confirm, write.
 
-Invariants, asserted in tests/cli/test_tune_command.py: the puzzles that confirm the chosen policies are none of those that chose them; the
-files written build the policies that were scored; a study begun again without `resume` is refused.
+Invariants, asserted in tests/cli/test_trace_commands.py: the puzzles that confirm the chosen policies are none of those
+that chose them; the files written build policies that other commands take; a study begun again without `resume` is refused.
 """
 
 from __future__ import annotations
@@ -193,12 +193,12 @@ def write_results(out: str, points: list[Candidate], named: list[Named]) -> None
         for own in named
     ]
     write_text(folder / "tuned.json", json.dumps(facts, indent=1) + "\n")
-    for own in named:
-        plain = {key: value for key, value in own.spec.as_dict().items() if value is not None}
+    for tuned in named:
+        plain = {key: value for key, value in tuned.spec.as_dict().items() if value is not None}
         head = (
-            f"# {own.name}: chosen from {len(points)} points of a Pareto front; see tuned.json for what it reached.\n"
+            f"# {tuned.name}: chosen from {len(points)} points of a Pareto front; see tuned.json for what it reached.\n"
         )
-        write_text(folder / f"{own.name}.yaml", head + yaml.safe_dump(plain, sort_keys=False))
+        write_text(folder / f"{tuned.name}.yaml", head + yaml.safe_dump(plain, sort_keys=False))
 
 
 def front_chart(points: list[Candidate], named: list[Named]) -> str:

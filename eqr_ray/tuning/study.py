@@ -36,18 +36,18 @@ def search(
     n_trials: int,
     workers: Workers,
     limits: tuple[float | None, float | None] = (None, None),
-    each: Callable[[int], None] = lambda n: None,
+    each: Callable[[int], object] = lambda n: None,
 ) -> None:
     """Run trials until the study has `n_trials` that ended; limits: (least accuracy, most iterations).
 
     Trials that an earlier session left under way are failed, and their points are tried first.
     """
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+    for stale in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(stale.number, state=TrialState.FAIL)
+        study.enqueue_trial(stale.params)
     for point in starts:
         study.enqueue_trial(point, skip_if_exists=True)
-    ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    ended = sum(earlier.state.is_finished() for earlier in study.get_trials(deepcopy=False))
     open_: dict[int, optuna.Trial] = {}
 
     def tasks() -> Iterator[Task]:

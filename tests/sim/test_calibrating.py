@@ -40,5 +40,5 @@ def test_puzzles_without_a_label_do_not_count() -> None:
 
 
 def test_too_little_to_fit_on_is_refused() -> None:
-    with pytest.raises(InputError, match="needs at least 50 settled trajectories"):
+    with pytest.raises(InputError, match="needs at least 30 settled trajectories"):
         fit(FITTED_ON.take([0, 1, 2]), POLICY.budget.halt)
