@@ -69,7 +69,7 @@ def assert_matches(words: str, message: str) -> None:
         (["--limit", "0"], "limit must be at least 1"),
         (["--replicas", "0"], "replicas must be at least 1"),
         (["--seed", "-1"], "seed must be at least 0"),
-        (["--policy", "fixd"], "policy must be one of adaptive, fixed, got 'fixd'"),
+        (["--policy", "fixd"], "got 'fixd'; the nearest is 'fixed'"),
         (["--policy", "nowhere.yaml"], "nowhere.yaml: cannot read"),
         (["--set", "polcy.depht=3"], "unknown key `polcy.depht`; did you mean `policy.depth`?"),
         (["--set", "policy.params.agre=3"], "'agre'"),
