@@ -64,7 +64,9 @@ class Plot:
             self._parts.append(f'<path class="{_KINDS[kind]}" d="M{path}"><title>{name}</title></path>')
             for x, y in points:
                 place = f'cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="3"'
-                self._parts.append(f'<circle class="f{_KINDS[kind]}" {place}><title>{name} {x:g}: {y:.4g}</title></circle>')
+                self._parts.append(
+                    f'<circle class="f{_KINDS[kind]}" {place}><title>{name} {x:g}: {y:.4g}</title></circle>'
+                )
             x, y = points[-1]
             self._parts.append(
                 f'<text x="{self.px(x) - 4:.1f}" y="{self.py(y) - 7:.1f}" text-anchor="end">{name}</text>'
