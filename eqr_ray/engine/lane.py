@@ -141,11 +141,12 @@ class Lane:
         return True
 
     def _start(self, at: Tensor) -> None:
-        """Give slots their random initial latents (RI), keyed by the trajectory."""
-        spec = self.spec
-        blank = Rows.blank(len(at), spec, self.device, self.rows.z.dtype)
-        shape = (spec.latents, spec.tokens, spec.hidden)
-        start = normals(self.keys[at], torch.zeros_like(at), 0, shape, truncated=True) * spec.init_std
+        """Give slots their initial latents; random ones (RI) are keyed by the trajectory."""
+        blank = Rows.blank(len(at), self.spec, self.device, self.rows.z.dtype)
+        keys = self.keys[at]
+        start = self.model.start(
+            len(at), lambda shape: normals(keys, torch.zeros_like(at), 0, shape[1:], truncated=True)
+        )
         blank.z = start.to(blank.z.dtype)
         self.rows.put(at, blank, torch.arange(len(at), device=self.device))
 

@@ -48,6 +48,8 @@ class EquilibriumReasoner(nn.Module):
     """f_θ with its embedding and heads; see `ModelSpec` for the two forms."""
 
     token_map: Tensor
+    fixed_start: Tensor
+    """(K, d) unit draws, of a network without random initialisation alone."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -64,6 +66,8 @@ class EquilibriumReasoner(nn.Module):
         if spec.position == "learned":
             self.positions = nn.Parameter(truncated_normal_(torch.empty(spec.tokens, spec.hidden), spec.hidden**-0.5))
         self.register_buffer("token_map", torch.tensor(spec.token_map), persistent=False)
+        if not spec.random_init:
+            self.register_buffer("fixed_start", truncated_normal_(torch.empty(spec.latents, spec.hidden), 1.0))
 
     def embed(self, cells: Tensor) -> Tensor:
         """Return the injected input x (N, T, d) of questions (N, S) uint8."""
@@ -73,6 +77,15 @@ class EquilibriumReasoner(nn.Module):
         if self.spec.position == "learned":
             x = (x + self.positions) * math.sqrt(0.5)
         return x * math.sqrt(self.spec.hidden)
+
+    def start(self, n: int, draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+        """Return n initial states (n, K, T, d): random (RI) from `draw`, which gives truncated unit normals of a shape, or all the
+        same where the spec says so.
+        """
+        spec = self.spec
+        if spec.random_init:
+            return draw((n, spec.latents, spec.tokens, spec.hidden)) * spec.init_std
+        return (self.fixed_start[None, :, None] * spec.init_std).repeat(n, 1, spec.tokens, 1)
 
     def block(self, z: Tensor, injected: Tensor, noise: Tensor | None, beta: float) -> Tensor:
         """Return (1 - λ) f(z + injected) + λ z + β ε, one damped block application (arXiv 2605.21488 Eq. 2)."""

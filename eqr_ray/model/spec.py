@@ -63,7 +63,9 @@ class ModelSpec:
     noise: float = 0.01
     """β at evaluation: scale of the path noise added at every block application."""
     init_std: float = 1.0
-    """σ of the random initial latents (truncated at two sigma, compensated)."""
+    """σ of the initial latents (truncated at two sigma, compensated)."""
+    random_init: bool = True
+    """RI: every trajectory starts from latents of its own. False: all start from one state, drawn with the weights."""
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -107,6 +109,8 @@ class ModelSpec:
                 raise InputError(f"model {field.name} must be a whole number up to {LARGEST}, got {value!r:.40}")
             elif field.type == "float" and not (type(value) in (int, float) and math.isfinite(value)):
                 raise InputError(f"model {field.name} must be a number, got {value!r:.40}")
+            elif field.type == "bool" and type(value) is not bool:
+                raise InputError(f"model {field.name} must be true or false, got {value!r:.40}")
             elif field.type == "str" and not isinstance(value, str):
                 raise InputError(f"model {field.name} must be text, got {value!r:.40}")
         if not (isinstance(self.token_map, tuple) and all(type(token) is int for token in self.token_map)):

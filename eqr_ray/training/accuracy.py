@@ -29,9 +29,9 @@ def accuracy_by_depth(
             answer = torch.from_numpy(pairs.answer[first : first + rows]).to(device)
             n = len(question)
             x = model.embed(question)
-            z = truncated_normal_(
-                torch.empty(n, spec.latents, spec.tokens, spec.hidden, device=device), spec.init_std, generator
-            )
+            z = model.start(
+                n, lambda shape: truncated_normal_(torch.empty(shape, device=device), 1.0, generator)
+            ).float()
 
             def noise(_: int, n: int = n) -> torch.Tensor:
                 return torch.randn(n, spec.tokens, spec.hidden, device=device, generator=generator)

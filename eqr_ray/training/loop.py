@@ -134,9 +134,9 @@ class Trainer:
         self.drawn += n
         carry.question[rows] = torch.from_numpy(fresh.question).to(self.device)
         carry.answer[rows] = torch.from_numpy(fresh.answer).to(self.device)
-        # Random initialisation (RI): every row of every puzzle starts somewhere else.
-        start = torch.empty(n, *carry.z.shape[1:], device=self.device)
-        carry.z[rows] = truncated_normal_(start, self.spec.init_std, self.generator)
+        carry.z[rows] = self.model.start(
+            n, lambda shape: truncated_normal_(torch.empty(shape, device=self.device), 1.0, self.generator)
+        )
         carry.segments[rows] = 0
         limit = self.settings.segments
         least = (
@@ -185,7 +185,9 @@ class Trainer:
         self._update_average()
         carry.z = z.detach().float()
         carry.segments += 1
-        carry.halted = (carry.segments >= settings.segments) | ((q.detach() > 0) & (carry.segments >= carry.least))
+        carry.halted = carry.segments >= settings.segments
+        if settings.act:
+            carry.halted |= (q.detach() > 0) & (carry.segments >= carry.least)
         self.steps_done += 1
         ended = carry.halted
         n = int(ended.sum())
@@ -210,7 +212,7 @@ class Trainer:
     def averaged_model(self) -> EquilibriumReasoner:
         """Return a copy of the network with the moving average of its weights."""
         model = EquilibriumReasoner(self.spec).to(self.device)
-        model.load_state_dict(self.average)
+        model.load_state_dict({**self.model.state_dict(), **self.average})
         return model.eval().requires_grad_(False)
 
     def random_state(self) -> np.ndarray:

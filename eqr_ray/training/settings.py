@@ -55,6 +55,8 @@ class NetworkSettings(Config):
     damping: float = 0.05
     noise: float = 0.01
     init_std: float = 1.0
+    random_init: bool = True
+    """RI: a random initial state a trajectory; false: one state for all, drawn once and kept with the weights."""
 
     def spec(self, task: str) -> ModelSpec:
         """Return the full specification for a task."""
@@ -100,6 +102,8 @@ class TrainSettings(Config):
     """H cycles with gradient, of the hierarchical form; the published recipe tracks the last one."""
     loss: Literal["softmax", "stablemax"] = "softmax"
     q_weight: float = Field(default=0.5, ge=0)
+    act: bool = True
+    """A row that the q head halts is replaced by a fresh puzzle; false: every row runs all its segments."""
     halt_exploration: float = Field(default=0.1, ge=0, le=1)
     """Share of rows that must run a random minimum of segments before the q head may replace them."""
     lr: float = Field(default=2e-3, gt=0)

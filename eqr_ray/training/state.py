@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eqr_ray.training.loop import Trainer
+from eqr_ray.training.settings import TrainSettings
 from eqr_ray.types import InputError
 
 POINTER = "latest"
@@ -71,10 +72,12 @@ def load_state(trainer: Trainer, folder: Path) -> None:
             f"{folder}: the saved training state is damaged ({error}); start again in another folder"
         ) from error
     mine = trainer.settings.model_dump(mode="json")
+    # A save of before a setting existed is of its default.
+    theirs = TrainSettings.model_validate(counters["settings"]).model_dump(mode="json")
     for key in mine:
-        if counters["settings"].get(key) != mine[key]:
+        if theirs[key] != mine[key]:
             raise InputError(
-                f"{folder}: the run to resume has {key}={counters['settings'].get(key)!r}, the settings now say {mine[key]!r}; "
+                f"{folder}: the run to resume has {key}={theirs[key]!r}, the settings now say {mine[key]!r}; "
                 "resume with the same settings or start in another folder"
             )
     trainer.model.load_state_dict(

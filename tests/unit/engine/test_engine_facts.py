@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -187,3 +188,10 @@ def test_a_reset_engine_starts_afresh() -> None:
     engine.reset()
     with pytest.raises(ValueError, match="whose cells"):
         engine.run(forgotten)
+
+
+def test_trajectories_differ_by_their_random_start_and_are_one_without_it() -> None:
+    for random_init, distinct in ((True, 3), (False, 1)):
+        model = network(dataclasses.replace(TINY, noise=0.0, random_init=random_init))
+        result = TorchEngine(model).run(orders(model.spec, [(0, 0), (0, 1), (0, 2)], 3))
+        assert len(set(result.trajectories.residual.tolist())) == distinct

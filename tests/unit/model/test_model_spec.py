@@ -46,6 +46,7 @@ def test_layer_evaluations_are_those_of_the_published_networks() -> None:
         ({"damping": float("nan")}, "damping must be a number"),
         ({"noise": -0.1}, "noise must be"),
         ({"noise": float("inf")}, "noise must be"),
+        ({"random_init": 1}, "random_init must be true or false"),
         ({"init_std": -1.0}, "init_std must be"),
         ({"norm_eps": 0.0}, "norm_eps must be"),
         ({"rope_base": 0.0}, "rope_base must be"),

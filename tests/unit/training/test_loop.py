@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from eqr_ray.model.checkpoint import load
 from eqr_ray.puzzles.task import task as find_task
+from eqr_ray.training.accuracy import accuracy_by_depth
+from eqr_ray.training.data import load_pairs
 from eqr_ray.training.loop import Trainer, learning_rate, token_loss
 from eqr_ray.training.run import train_from_config
 from eqr_ray.training.settings import TrainSettings
@@ -157,6 +159,25 @@ def test_rows_end_at_their_last_segment_when_nothing_halts_them(puzzles: Path) -
     trainer = Trainer(settings(puzzles, segments=3, lr=1e-9))
     ended = [trainer.step().finished for _ in range(7)]
     assert ended == [0, 0, 8, 0, 0, 8, 0]
+
+
+def test_without_act_a_row_runs_all_its_segments(puzzles: Path) -> None:
+    for act, ended in ((True, [8] * 3), (False, [0, 0, 8])):
+        trainer = Trainer(settings(puzzles, segments=3, lr=1e-9, act=act, halt_exploration=0.0))
+        torch.nn.init.constant_(trainer.model.q_head.bias, 5.0)
+        assert [trainer.step().finished for _ in range(3)] == ended
+
+
+def test_a_network_without_random_init_trains_from_one_state_and_its_checkpoint_keeps_it(
+    puzzles: Path, tmp_path: Path
+) -> None:
+    network = {"hidden": 16, "layers": 1, "heads": 2, "ff_width": 16, "noise": 0.0, "random_init": False}
+    plan = settings(puzzles, network=network, segments=1, segment_iterations=4, steps=4)
+    folder = train_from_config(written(plan, tmp_path / "train.json"), out=tmp_path / "run")
+    assert "fixed_start" in load_file(folder / "model.safetensors")
+    model, pairs = load(str(folder)).model, load_pairs(plan.sources[0], "sudoku4")
+    first, second = (accuracy_by_depth(model, pairs, (1, 2, 3), seed=seed) for seed in (1, 2))
+    assert first == second
 
 
 def test_the_sampler_repeats_itself_and_its_draws_are_puzzles(puzzles: Path) -> None:

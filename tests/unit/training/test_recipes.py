@@ -22,3 +22,22 @@ def test_shipped_recipe_loads_and_its_network_has_at_most_two_million_weights(re
 
 def test_there_are_recipes() -> None:
     assert {recipe.stem for recipe in RECIPES} >= {"sudoku6", "sudoku9"}
+
+
+ABLATION = sorted((Path(__file__).parents[3] / "configs" / "train" / "ablation").glob("*.yaml"))
+
+
+def test_rows_of_the_ablation_differ_in_what_they_are_named_for_and_in_nothing_else() -> None:
+    rows = {recipe.stem: load_into(TrainSettings, recipe) for recipe in ABLATION}
+    assert set(rows) == {"feedforward", "weight-tied", "sot", "sot-ri", "sot-ri-ni"}
+    work = {
+        plan.steps * plan.batch * plan.segment_iterations * plan.network.layers * plan.network.L_cycles
+        for plan in rows.values()
+    }
+    assert len(work) == 1, "all rows get the same number of layer evaluations"
+    assert {plan.network.random_init for name, plan in rows.items() if "ri" in name} == {True}
+    assert {plan.network.random_init for name, plan in rows.items() if "ri" not in name} == {False}
+    assert [name for name, plan in rows.items() if plan.network.noise > 0] == ["sot-ri-ni"]
+    for plan in rows.values():
+        assert (plan.task, plan.sources, plan.reveal) == (rows["sot"].task, rows["sot"].sources, rows["sot"].reveal)
+        assert EquilibriumReasoner(plan.network.spec(plan.task)).n_parameters < 2_000_000
