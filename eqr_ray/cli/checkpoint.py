@@ -1,4 +1,4 @@
-"""`eqr-ray checkpoint`: which weights there are, what they are, and the published ones converted."""
+"""`eqr-ray checkpoint`: which weights there are, what they reach, and the published ones converted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 @click.group(cls=LazyGroup, context_settings=_HELP)
 def checkpoint() -> None:
-    """List, inspect and convert trained weights."""
+    """List, inspect, measure and convert trained weights."""
 
 
 @checkpoint.command("list", context_settings=_HELP)
@@ -75,6 +75,21 @@ def convert(source: str, out: str, task: str | None, weights: Literal["ema", "mo
     from eqr_ray.model.convert import convert_published
 
     click.echo(convert_published(source, out, task=task, weights=weights))
+
+
+@checkpoint.command(context_settings=_HELP)
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option("--puzzles", required=True, metavar="TEXT", help="In words: which puzzles these are, for the card.")
+@click.option("--into", metavar="DIR", help="A checkpoint folder whose card gets the figures.")
+def measure(traces: tuple[str, ...], puzzles: str, into: str | None) -> None:
+    """Print what a checkpoint reaches by depth, breadth and policy on traces of labelled puzzles (`eqr-ray trace`).
+
+    Each row is what `eqr-ray evaluate` with its options reaches on the same puzzles, seed 0.
+    """
+    from eqr_ray.runs.measure import as_markdown, measure_checkpoint
+
+    for measured in measure_checkpoint(traces, puzzles, into):
+        click.echo(as_markdown(measured) + "\n")
 
 
 def _weights(found: CheckpointFiles) -> int:
