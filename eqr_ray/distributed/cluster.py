@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from eqr_ray.distributed.shares import Node
 from eqr_ray.types import InputError
@@ -28,7 +29,9 @@ LOCAL_SETTINGS = {
 }
 OBJECT_STORE_BYTES = 2**28
 """Slices and weights are small; Ray's default would claim a third of the memory."""
-START_TRIES = 3
+START_TRIES = 4
+TOO_SLOW = ("timed out during startup", "timed out waiting for file", "timed out while waiting for gcs")
+"""What Ray's errors say, in small letters, when its servers were not up in time: the machine is busy, and another start may do."""
 REACH_S = 5.0
 """How long a cluster's port may take to accept a connection; Ray itself would try for minutes."""
 
@@ -74,7 +77,7 @@ def connect(address: str) -> Iterator[Cluster]:
         yield Cluster()
         return
     if address == "local":
-        _start_local()
+        start_patiently(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES)
     else:
         _join(address)
     try:
@@ -83,27 +86,25 @@ def connect(address: str) -> Iterator[Cluster]:
         ray.shutdown()
 
 
-def _start_local() -> None:
-    """Start a Ray on this machine; Ray gives its servers 30 s to come up, which a machine under load may miss."""
+def start_patiently(**settings: Any) -> None:
+    """`ray.init` with these settings, again if Ray's servers are not up in its time, which a machine under load may miss."""
     import ray
 
     for attempt in range(1, START_TRIES + 1):
         try:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
+            ray.init(log_to_driver=False, logging_level="ERROR", **settings)
         except Exception as error:
-            # Ray raises a bare Exception for a node that is not up in time.
-            if attempt == START_TRIES or "timed out during startup" not in str(error):
+            if attempt == START_TRIES or not too_slow(error):
                 raise
             log.warning("Ray did not come up in time on this busy machine; starting it again")
             ray.shutdown()
         else:
             return
+
+
+def too_slow(error: Exception) -> bool:
+    """Return whether Ray failed to start because it was not up in time; it raises bare exceptions for that."""
+    return any(words in str(error).lower() for words in TOO_SLOW)
 
 
 def _join(address: str) -> None:

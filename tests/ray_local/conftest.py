@@ -35,15 +35,7 @@ def one_node(ray_at_home: Path) -> None:
     """Connect this process to a Ray of one node, started when the first test asks for it and shared by all that do."""
     import ray
 
-    for attempt in range(3):
-        if ray.is_initialized():
-            return
-        try:
-            ray.init(
-                address="local", num_cpus=N_CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-            )
-        except Exception:
-            # Ray gives its servers 30 s to come up, which a machine under load may miss.
-            if attempt == 2:
-                raise
-            ray.shutdown()
+    from eqr_ray.distributed.cluster import start_patiently
+
+    if not ray.is_initialized():
+        start_patiently(address="local", num_cpus=N_CPUS, include_dashboard=False)

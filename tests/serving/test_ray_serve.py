@@ -43,13 +43,25 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def home() -> Iterator[Path]:
+    """A short home for Ray, and its settings in the environment; both are gone afterwards, whatever happens in between."""
     home = Path(tempfile.mkdtemp(prefix="eqr", dir="/tmp"))
     saved = dict(os.environ)
     os.environ.update(SETTINGS, HOME=str(home), RAY_TMPDIR=str(home))
+    try:
+        yield home
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Path) -> Iterator[Cluster]:
     import ray
     from ray import serve
 
+    from eqr_ray.distributed.cluster import start_patiently
     from eqr_ray.serving.app import NAME, app
 
     with socket.socket() as probe:
@@ -60,24 +72,15 @@ def cluster() -> Iterator[Cluster]:
     config.write_text(
         f"models: {{tiny: {net}}}\nthreads: 1\nscaling: {{min_replicas: 2, max_replicas: 2}}\nlimits: {{rate_per_s: 1000}}\n"
     )
-    ray.init(
-        address="local",
-        num_cpus=6,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=2**27,
-    )
     try:
+        start_patiently(address="local", num_cpus=6, include_dashboard=False, object_store_memory=2**27)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         serve.run(app({"config": str(config), "port": port}), name=NAME)
         yield Cluster(f"http://127.0.0.1:{port}", net)
     finally:
-        serve.shutdown()
-        ray.shutdown()
-        os.environ.clear()
-        os.environ.update(saved)
-        shutil.rmtree(home, ignore_errors=True)
+        if ray.is_initialized():
+            serve.shutdown()
+            ray.shutdown()
 
 
 def replicas() -> list[str]:
