@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import time
 import socket
 import threading
 from collections.abc import Callable
@@ -109,7 +110,12 @@ def test_the_request_id_of_the_caller_is_kept_and_logged(endpoint: Endpoint, cap
         _, headers, body = ask(endpoint, x_request_id="my-id.7")
         assert headers["x-request-id"] == body["request_id"] == "my-id.7"
         foul = ask(endpoint, x_request_id="two words, and a comma")[1]["x-request-id"]
-    lines = [record.getMessage() for record in caplog.records]
+        lines: list[str] = []
+        give_up = time.monotonic() + 10.0
+        # The line is written after the answer, so that it may come a moment later.
+        while not any(line.endswith(f"id={foul}") for line in lines) and time.monotonic() < give_up:
+            lines = [record.getMessage() for record in caplog.records]
+            time.sleep(0.01)
     assert len([line for line in lines if "POST /v1/solve 200" in line and line.endswith("id=my-id.7")]) == 1
     assert any(line.endswith(f"id={foul}") for line in lines)
     assert "two words" not in "".join(lines)

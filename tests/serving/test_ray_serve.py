@@ -72,6 +72,7 @@ def cluster(home: Path) -> Iterator[Cluster]:
     config.write_text(
         f"models: {{tiny: {net}}}\nthreads: 1\nscaling: {{min_replicas: 2, max_replicas: 2}}\nlimits: {{rate_per_s: 1000}}\n"
     )
+    ray.shutdown()  # of a Ray that other tests of this process share and leave to the end of the session
     try:
         start_patiently(address="local", num_cpus=6, include_dashboard=False, object_store_memory=2**27)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
