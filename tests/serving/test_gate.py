@@ -3,9 +3,9 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import time
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
