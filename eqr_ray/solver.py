@@ -13,7 +13,7 @@ from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.engine.factory import EngineSpec
 from eqr_ray.engine.torch_engine import TorchEngine
 from eqr_ray.model.calibration import calibration_of
-from eqr_ray.model.checkpoint import default_for, fetch
+from eqr_ray.model.matching import checkpoint_for
 from eqr_ray.policy import Calibration, Policy, calibrated, policy_from
 from eqr_ray.puzzles.files import read_lines
 from eqr_ray.puzzles.record import Record
@@ -133,11 +133,7 @@ class Solver:
 
     def _engine(self, task: str) -> TorchEngine:
         if task not in self._engines:
-            found = fetch(self.checkpoint or default_for(task))
-            if found.spec.task != task:
-                raise InputError(
-                    f"checkpoint {found.name} answers {found.spec.task}, and the puzzle is a {task}; name another checkpoint"
-                )
+            found = checkpoint_for(task, self.checkpoint)
             self._calibrations[task] = calibration_of(found)
             self._engines[task] = EngineSpec(found, self.device, self.dtype, self.threads)()
         return self._engines[task]

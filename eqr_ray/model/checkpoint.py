@@ -66,18 +66,6 @@ def bundled() -> dict[str, Path]:
     )
 
 
-def default_for(task: str) -> str:
-    """Return the name of the bundled checkpoint for a task; InputError when there is none."""
-    tasks = {name: str(json.loads((folder / SPEC).read_text())["task"]) for name, folder in bundled().items()}
-    if task in tasks:
-        return task
-    for name, its_task in tasks.items():
-        if its_task == task:
-            return name
-    have = ", ".join(f"{name} ({its_task})" for name, its_task in tasks.items()) or "none"
-    raise InputError(f"no bundled checkpoint answers the task {task} (bundled: {have}); name one with --checkpoint")
-
-
 def fetch(reference: str) -> CheckpointFiles:
     """Read a checkpoint by bundled name, folder path or `s3://` URI; InputError when it is missing or damaged."""
     if reference in bundled():

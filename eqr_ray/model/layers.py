@@ -102,23 +102,26 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, groups: int) -> Tensor:
 
 
 def shared_units(spec: ModelSpec) -> Tensor:
-    """Return (U, T, T) float32: 1 where two cells share a row, a column or (where the task has boxes) a box."""
+    """Return (3, T, T) float32: 1 where two cells share a row, a column, and a box; or, in a task without boxes, an edge."""
     cell = torch.arange(spec.cells)
     row, col = cell // spec.cols, cell % spec.cols
-    units = [row, col]
     if spec.box_rows:
-        units.append(row // spec.box_rows * (spec.cols // spec.box_cols) + col // spec.box_cols)
-    shared = torch.zeros(len(units), spec.tokens, spec.tokens)
-    for k, unit in enumerate(units):
-        shared[k, spec.prefix_tokens :, spec.prefix_tokens :] = (unit[:, None] == unit[None, :]).float()
+        box = row // spec.box_rows * (spec.cols // spec.box_cols) + col // spec.box_cols
+        third = box[:, None] == box[None, :]
+    else:
+        third = (row[:, None] - row[None, :]).abs() + (col[:, None] - col[None, :]).abs() == 1
+    shared = torch.zeros(3, spec.tokens, spec.tokens)
+    for k, pairs in enumerate((row[:, None] == row[None, :], col[:, None] == col[None, :], third)):
+        shared[k, spec.prefix_tokens :, spec.prefix_tokens :] = pairs.float()
     return shared
 
 
 class Attention(nn.Module):
     """Multi-head self-attention with the spec's position code.
 
-    `grid` adds a learned gain to the score of two cells that share a row, a column or a box: a prior on which cells
-    belong together, to be stated in a checkpoint's card. The other codes know nothing of the task.
+    `grid` adds a learned gain to the score of two cells that share a row, a column, or a box (an edge, in a task without
+    boxes): a prior on which cells belong together, to be stated in a checkpoint's card. The other codes know nothing of
+    the task.
     """
 
     cos: Tensor

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from eqr_ray.config import EvaluateConfig
 from eqr_ray.evaluation.summary import CheckpointFacts
 from eqr_ray.policy import Calibration
-from eqr_ray.types import Engine, InputError
+from eqr_ray.types import Engine
 
 if TYPE_CHECKING:
     from eqr_ray.distributed.shares import Node
@@ -36,15 +36,12 @@ def torch_recipe(config: EvaluateConfig, task: str) -> Recipe:
     """Read and check the weights that the configuration names, or the bundled ones of the task; InputError if they cannot be used."""
     from eqr_ray.engine.factory import EngineSpec, pick_device
     from eqr_ray.model.calibration import calibration_of
-    from eqr_ray.model.checkpoint import build, default_for, fetch
+    from eqr_ray.model.checkpoint import build
+    from eqr_ray.model.matching import checkpoint_for
 
     if config.address == "local":
         pick_device(config.device)
-    files = fetch(config.checkpoint or default_for(task))
-    if files.spec.task != task:
-        raise InputError(
-            f"checkpoint {files.name} answers {files.spec.task} puzzles, and {config.puzzles} holds {task}; name another checkpoint"
-        )
+    files = checkpoint_for(task, config.checkpoint, config.puzzles)
     parameters = sum(weights.numel() for weights in build(files).model.parameters())
 
     def engine(device: str, threads: int) -> EngineSpec:

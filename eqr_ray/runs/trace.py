@@ -164,15 +164,12 @@ def size_text(n_bytes: float) -> str:
 def _recipe(config: TraceConfig, task: str) -> tuple[TraceFacts, PieceRecorder]:
     from eqr_ray.engine.factory import EngineSpec, pick_device
     from eqr_ray.engine.recording import Dynamics, RecorderSpec
-    from eqr_ray.model.checkpoint import build, default_for, fetch
+    from eqr_ray.model.checkpoint import build
+    from eqr_ray.model.matching import checkpoint_for
 
     if config.address in ("local", "none"):
         pick_device(config.device)
-    files = fetch(config.checkpoint or default_for(task))
-    if files.spec.task != task:
-        raise InputError(
-            f"checkpoint {files.name} answers {files.spec.task} puzzles, and {config.puzzles} holds {task}; name another checkpoint"
-        )
+    files = checkpoint_for(task, config.checkpoint, config.puzzles)
     build(files)
     dynamics = Dynamics(config.beta, config.init_std, config.damping)
     threads = config.threads or 1

@@ -69,14 +69,14 @@ def live_measure(config: TuneConfig, policy: Policy) -> Measure:
 
     from eqr_ray.engine.factory import EngineSpec
     from eqr_ray.engine.recording import Dynamics, RecorderSpec
-    from eqr_ray.model.checkpoint import default_for, fetch
+    from eqr_ray.model.matching import checkpoint_for
 
     own = config.dynamics
     assert own is not None
 
     def measure(point: DynamicsPoint, records: Sequence[Record]) -> tuple[float, float]:
         task = records[0].puzzle.task
-        files = fetch(own.checkpoint or default_for(task))
+        files = checkpoint_for(task, own.checkpoint)
         spec = RecorderSpec(EngineSpec(files, own.device), Dynamics(point.beta, point.init_std, point.damping))
         facts = TraceFacts(task, config.seed, own.depth, own.breadth, files.name, files.sha256)
         piece = [(record.puzzle.puzzle_id, record.puzzle.draw_key, record.puzzle.cells) for record in records]

@@ -11,7 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from eqr_ray.model.checkpoint import bundled, default_for, fetch, load, save
+from eqr_ray.model.checkpoint import bundled, fetch, load, save
+from eqr_ray.model.matching import checkpoint_for
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.model.spec import ModelSpec
 from eqr_ray.types import InputError
@@ -145,9 +146,4 @@ def test_every_bundled_checkpoint_loads_and_answers_its_task() -> None:
     for name in bundled():
         found = load(name)
         assert found.name == name
-        assert default_for(found.spec.task) in bundled()
-
-
-def test_a_task_without_a_checkpoint_is_refused() -> None:
-    with pytest.raises(InputError, match="no bundled checkpoint answers the task maze7x7"):
-        default_for("maze7x7")
+        assert checkpoint_for(found.spec.task).sha256 == found.sha256

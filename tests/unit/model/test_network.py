@@ -199,6 +199,12 @@ def test_shared_units_are_rows_columns_and_boxes() -> None:
     assert sharing == {"row": {4, 5, 6, 7}, "col": {1, 5, 9, 13}, "box": {0, 1, 4, 5}}
 
 
+def test_without_boxes_the_third_unit_is_the_shared_edge() -> None:
+    units = shared_units(dataclasses.replace(COMPACT, position="grid", box_rows=0, box_cols=0))
+    around = {cell: set(units[2, cell].nonzero().flatten().tolist()) for cell in (0, 5)}
+    assert around == {0: {1, 4}, 5: {1, 4, 6, 9}}
+
+
 def test_attention_in_training_equals_attention_in_inference() -> None:
     made = torch.Generator().manual_seed(4)
     q, k, v = torch.randn(3, 2, 2, 9, 8, generator=made).unbind(0)
