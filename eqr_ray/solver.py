@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.engine.factory import EngineSpec
 from eqr_ray.engine.torch_engine import TorchEngine
-from eqr_ray.model.calibration import calibration_of
+from eqr_ray.model.calibration import calibration_for
 from eqr_ray.model.matching import checkpoint_for
-from eqr_ray.policy import Calibration, Policy, calibrated, policy_from
+from eqr_ray.policy import DEFAULT_POLICY, Calibration, Policy, calibrated, policy_from
 from eqr_ray.puzzles.files import read_lines
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
@@ -51,7 +51,7 @@ class Solver:
         checkpoint: str | None = None,
         *,
         task: str | None = None,
-        policy: str | Policy = "adaptive",
+        policy: str | Policy = DEFAULT_POLICY,
         depth: int | None = None,
         breadth: int | None = None,
         nfe: int | None = None,
@@ -134,6 +134,6 @@ class Solver:
     def _engine(self, task: str) -> TorchEngine:
         if task not in self._engines:
             found = checkpoint_for(task, self.checkpoint)
-            self._calibrations[task] = calibration_of(found)
+            self._calibrations[task] = calibration_for(self.policy, found)
             self._engines[task] = EngineSpec(found, self.device, self.dtype, self.threads)()
         return self._engines[task]

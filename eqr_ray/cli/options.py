@@ -21,7 +21,9 @@ def search_options(command: F) -> F:
                 "--task", metavar="NAME", help="Such as sudoku9 or maze30x30; follows from the puzzles if left out."
             ),
             click.option(
-                "--policy", metavar="NAME|PATH", help="How the budget is spent: adaptive (default), fixed, or a file."
+                "--policy",
+                metavar="NAME|PATH",
+                help="How the budget is spent: balanced (default), economy, max, fixed, another kind, or a file.",
             ),
             click.option("--depth", type=int, metavar="D", help="Iterations of one trajectory."),
             click.option("--breadth", type=int, metavar="B", help="Trajectories of one puzzle."),

@@ -23,6 +23,11 @@ from eqr_ray.config.simulate import load_simulate_config
 @click.option(
     "--puzzles", type=int, metavar="N", help="How many puzzles like those of the trace; as many as it has if left out."
 )
+@click.option(
+    "--checkpoint",
+    metavar="NAME|PATH|URI",
+    help="Whose calibration policies read; left out, the one that the trace names.",
+)
 @click.option("--policy", metavar="NAME|PATH", help="How the budget is spent.")
 @click.option("--depth", type=int, metavar="D", help="Iterations of one trajectory.")
 @click.option("--breadth", type=int, metavar="B", help="Trajectories of one puzzle.")
@@ -47,10 +52,12 @@ def simulate(config_file: str | None, overrides: tuple[str, ...], as_json: bool,
 
     from dataclasses import asdict
 
-    from eqr_ray.policy import policy_from
+    from eqr_ray.policy import calibrated, policy_from
+    from eqr_ray.runs.calibrate import known_of
     from eqr_ray.runs.simulate import forecast
     from eqr_ray.sim.cluster import Cluster
     from eqr_ray.sim.made import made_trace
+    from eqr_ray.sim.replay import held_to
     from eqr_ray.sim.trace import read_trace
 
     own = config.policy
@@ -59,11 +66,10 @@ def simulate(config_file: str | None, overrides: tuple[str, ...], as_json: bool,
         if config.trace
         else made_trace(config.made_puzzles, config.made_depth, config.made_breadth)
     )
-    facts = trace.facts
+    wanted = policy_from(own.name, own.depth, own.breadth, own.nfe, **own.params)
     # Without a budget of the user's a policy is held to what was recorded.
-    depth = own.depth or min(policy_from(own.name, **own.params).budget.depth, facts.depth)
-    breadth = own.breadth or min(policy_from(own.name, **own.params).budget.breadth, facts.breadth)
-    policy = policy_from(own.name, depth, breadth, own.nfe, **own.params)
+    held = held_to(wanted, trace.facts, depth=own.depth is None, breadth=own.breadth is None)
+    policy = calibrated(held, known_of(trace.facts, config.checkpoint))
     found = forecast(trace, policy, Cluster(**config.cluster.model_dump()), config.puzzles, config.most_rows)
     if as_json:
         click.echo(json.dumps(asdict(found)))

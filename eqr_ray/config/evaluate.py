@@ -40,7 +40,7 @@ Text = Annotated[str, Field(min_length=1)]
 class PolicyConfig(Config):
     """Which policy spends the budget, and how much one puzzle may be given."""
 
-    name: Text = Field(default="adaptive", description="a policy's name, or a YAML file that holds these keys")
+    name: Text = Field(default="balanced", description="a policy's name, or a YAML file that holds these keys")
     depth: Count | None = Field(
         default=None, description="D, iterations of one trajectory; leave it out for the policy's default"
     )

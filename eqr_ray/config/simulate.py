@@ -36,6 +36,9 @@ class SimulateConfig(Config):
     """One simulation."""
 
     trace: Text | None = Field(default=None, description="the trace to play; left out, a made landscape")
+    checkpoint: Text | None = Field(
+        default=None, description="whose calibration policies read; left out, the one that the trace names"
+    )
     puzzles: Count | None = Field(
         default=None, description="how many puzzles like those; left out, as many as the trace has"
     )

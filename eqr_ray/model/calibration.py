@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eqr_ray.model.checkpoint import CALIBRATION, CheckpointFiles
-from eqr_ray.policy import Calibration
+from eqr_ray.policy import Calibration, Policy, reads_calibration
 from eqr_ray.types import InputError
+
+
+def calibration_for(policy: Policy, files: CheckpointFiles) -> Calibration | None:
+    """Return what a policy is to know of a checkpoint: None for a policy that reads no calibration, so that one of other weights does
+    not stand in its way."""
+    return calibration_of(files) if reads_calibration(policy) else None
 
 
 def calibration_of(files: CheckpointFiles) -> Calibration | None:

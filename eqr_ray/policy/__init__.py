@@ -16,6 +16,7 @@ from eqr_ray.policy.registry import (
     calibrated,
     policy_from,
     policy_names,
+    reads_calibration,
     shipped_policies,
     spec_of,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "check_allocations",
     "policy_from",
     "policy_names",
+    "reads_calibration",
     "shipped_policies",
     "spec_of",
 ]

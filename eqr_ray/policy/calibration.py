@@ -1,7 +1,8 @@
 """From signals to probabilities: how far one settled trajectory is trusted, and how far the leader of a tally is.
 
-Two logistic models and three rates, all plain numbers, fitted by `eqr-ray calibrate` and kept beside a checkpoint. Without
-them the halting logit itself is taken for the log odds of a trajectory, bounded, and the posterior mass for the confidence.
+Four logistic models (these two, and in `policy.chances` what extending and starting anew promise) and a halting rule, all plain
+numbers, fitted by `eqr-ray calibrate` and kept beside a checkpoint. Without them the halting logit itself is taken for the log odds of
+a trajectory, bounded, the posterior mass for the confidence, and depth comes before breadth.
 Invariants, asserted in tests/unit/policy/test_posterior.py: features depend on one puzzle's rows alone; the fall-back equals the
 uncalibrated posterior; values survive JSON.
 """
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from eqr_ray.policy import halting
 from eqr_ray.policy.protocol import Choices
 from eqr_ray.policy.voting import ALTERNATIVES, MOST_EVIDENCE
 from eqr_ray.types import F64, I64, Bool, InputError, Tallies, Trajectories
@@ -58,15 +60,33 @@ class Calibration:
     """Bound on these log odds."""
     vote_none: float = -math.log(ALTERNATIVES)
     """Log odds that the fall-back answer is right where nobody voted."""
-    extend_log_rate: float = 0.0
-    """A trajectory that has not settled by depth d settles right with rate exp(extend_log_rate) d^extend_slope an iteration."""
-    extend_slope: float = -1.0
-    spawn_log_rate: float = 0.0
-    """A new trajectory of the same puzzle does so with exp(spawn_log_rate) d^spawn_slope; equal rates extend first."""
-    spawn_slope: float = -1.0
-    solve_shape: float = 1.0
-    """A puzzle without a right vote after E iterations gets one with rate solve_shape / (solve_scale + E) an iteration."""
-    solve_scale: float = 8.0
+    residual_below: float = halting.RESIDUAL_BELOW
+    """The halting rule under which these numbers were fitted and a replay was worth most; see `HaltRule` for it ..."""
+    q_halt_above: float = halting.Q_HALT_ABOVE
+    stable_for: float = halting.STABLE_FOR
+    """... a whole number."""
+    extend_bias: float = -0.85
+    """Log odds that a running trajectory of depth d, of a puzzle that is not answered right yet, settles right by depth 2d: bias ..."""
+    extend_q: float = 0.0
+    """... for each unit of its halting logit ..."""
+    extend_residual: float = -0.3
+    """... of the log of its residual: one that stays high is abandoned ..."""
+    extend_delta: float = 0.0
+    """... of the log of the change of its logits ..."""
+    extend_depth: float = 0.0
+    """... of the log of its depth ..."""
+    extend_open: float = 0.0
+    """... and of the log of the puzzle's running trajectories."""
+    spawn_bias: float = -1.2
+    """Log odds that a new trajectory of such a puzzle settles right within its first round: bias ..."""
+    spawn_depth: float = 0.0
+    """... for each unit of the log of that round's depth ..."""
+    spawn_open: float = -1.5
+    """... of the log of 1 + running trajectories: what many did not find, one more seldom finds ..."""
+    spawn_votes: float = 0.0
+    """... of the log of 1 + votes ..."""
+    spawn_near: float = 0.0
+    """... and of the largest log odds of extending one of those that run."""
 
     def as_dict(self) -> dict[str, float]:
         """Return the numbers by name."""
@@ -85,21 +105,16 @@ class Calibration:
                 )
         return cls(**{name: float(value) for name, value in values.items()})  # type: ignore[arg-type]
 
-    def trust(self, rows: Trajectories) -> F64:
-        """Return the log odds that each trajectory is right, (N,); meant for settled ones."""
-        weights = np.array([self.trust_q, self.trust_residual, self.trust_delta, self.trust_depth])
-        # Added one by one, so that a row's sum does not depend on its neighbours.
-        total = np.full(len(rows), self.trust_bias)
-        for weight, feature in zip(weights.tolist(), trajectory_features(rows).T, strict=True):
-            total = total + weight * feature
+    def trust(self, features: F64) -> F64:
+        """Return the log odds that each trajectory is right, (N,), from `trajectory_features`; meant for settled ones."""
+        weights = (self.trust_q, self.trust_residual, self.trust_delta, self.trust_depth)
+        total = weighted(self.trust_bias, weights, features)
         return np.asarray(np.clip(total, -self.trust_most, self.trust_most), dtype=np.float64)
 
     def leader_log_odds(self, leaders: Leaders) -> F64:
         """Return the log odds that each puzzle's leader is right, (P,)."""
         weights = (self.vote_mass, self.vote_trust, self.vote_count, self.vote_rivals, self.vote_open)
-        total = np.full(len(leaders.votes), self.vote_bias)
-        for weight, feature in zip(weights, leaders.features.T, strict=True):
-            total = total + weight * feature
+        total = weighted(self.vote_bias, weights, leaders.features)
         return np.where(leaders.votes > 0, np.clip(total, -self.vote_most, self.vote_most), self.vote_none)
 
 
@@ -138,6 +153,15 @@ def trajectory_features(rows: Trajectories) -> F64:
     q_halt = np.clip(np.nan_to_num(rows.q_halt.astype(np.float64), nan=-MOST_Q), -MOST_Q, MOST_Q)
     residual, delta = log(rows.residual.astype(np.float64)), log(rows.logit_delta.astype(np.float64))
     return np.stack([q_halt, residual, delta, np.log(np.maximum(rows.depth, 1).astype(np.float64))], axis=1)
+
+
+def weighted(bias: float, weights: tuple[float, ...], features: F64) -> F64:
+    """Return bias + features @ weights, (N,)."""
+    # Added one by one, so that a row's sum does not depend on its neighbours.
+    total = np.full(len(features), bias)
+    for weight, feature in zip(weights, features.T, strict=True):
+        total = total + weight * feature
+    return total
 
 
 def sigmoid(log_odds: F64) -> F64:

@@ -46,15 +46,14 @@ class Pool(Posterior):
         n_puzzles, spent = len(tallies), int(tallies.nfe.sum())
         left = self.mean * n_puzzles - spent
         fresh = tallies.breadth == 0
-        confidence = self.confidence(tallies)
-        agreed = (confidence >= 1 - self.delta) & ~fresh
-        gain = np.where(fresh, np.inf, self.gain(tallies, confidence))
-        hopeless = ~fresh & (gain < self.price)
-        decided = np.select([agreed, hopeless], [2, 3], default=0)
+        judged = self.judge(tallies)
+        agreed = judged.agreed & ~fresh
+        gain = np.where(fresh, np.inf, judged.best)
+        decided = np.select([agreed, judged.hopeless], [2, 3], default=0)
         room = np.where(decided > 0, 0, self.budget.nfe - tallies.nfe)
         # A first round must be paid for by the pool however small it is.
         room = np.where(fresh, np.minimum(room, max(self.mean, 1)), room)
-        wished = self.grants(tallies, decided, room)
+        wished = self.grants(tallies, judged, decided, room)
         cost = self._cost(tallies, wished)
         chosen = self._affordable(np.where(cost > 0, gain, -np.inf), cost, left, bool(fresh.any()))
         if not chosen.any():

@@ -30,7 +30,8 @@ _CLASSES: dict[str, type[_Known]] = {
     own.name: own for own in (Adaptive, AdaptiveConsistency, Agreement, BayesFactor, Fixed, Pool, Posterior)
 }
 _BUDGET_KEYS = {"depth", "breadth", "nfe"}
-DEFAULT_POLICY = "adaptive"
+DEFAULT_POLICY = "balanced"
+"""What runs when nobody says otherwise: adaptive spending at a price an iteration, with what the checkpoint's calibration knows."""
 DEFAULT_NFE = {"adaptive": 1024}
 """Cap for a user who gives no budget at all: four full depths of the default 256. Most puzzles need far less; it bounds
 what the few without any correct attractor can burn."""
@@ -51,6 +52,10 @@ class PolicySpec:
         """Return the policy; raises InputError as `policy_from` does."""
         return policy_from(self.name, self.depth, self.breadth, self.nfe, **self.params)
 
+    def within(self, depth: int, breadth: int, nfe: int) -> PolicySpec:
+        """Return the same with another budget."""
+        return dataclasses.replace(self, depth=depth, breadth=breadth, nfe=nfe)
+
     def as_dict(self) -> dict[str, object]:
         """Return a JSON object with the keys above; infinities become the strings `inf` and `-inf`, which JSON
         lacks."""
@@ -66,6 +71,11 @@ def policy_names() -> tuple[str, ...]:
 def shipped_policies() -> tuple[str, ...]:
     """Return the names of tuned policies that `policy_from` knows beside the kinds."""
     return tuple(SHIPPED)
+
+
+def reads_calibration(policy: Policy) -> bool:
+    """Whether the policy decides by what was measured of a checkpoint."""
+    return isinstance(policy, Posterior)
 
 
 def calibrated(policy: Policy, calibration: Calibration | None) -> Policy:

@@ -88,7 +88,7 @@ def run_evaluation(config: EvaluateConfig, recipe: Recipe | None = None, quiet: 
     policy = policy_from(
         config.policy.name, config.policy.depth, config.policy.breadth, config.policy.nfe, **config.policy.params
     )
-    recipe = recipe or torch_recipe(config, found.task.name)
+    recipe = recipe or torch_recipe(config, found.task.name, policy)
     policy = calibrated(policy, recipe.calibration)
     resolved = config.model_copy(
         update={

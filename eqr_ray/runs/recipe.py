@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from eqr_ray.config import EvaluateConfig
 from eqr_ray.evaluation.summary import CheckpointFacts
-from eqr_ray.policy import Calibration
+from eqr_ray.policy import Calibration, Policy, policy_from
 from eqr_ray.types import Engine
 
 if TYPE_CHECKING:
@@ -32,13 +32,19 @@ class Recipe:
     """What policies know of the checkpoint; None where nothing was fitted."""
 
 
-def torch_recipe(config: EvaluateConfig, task: str) -> Recipe:
-    """Read and check the weights that the configuration names, or the bundled ones of the task; InputError if they cannot be used."""
+def torch_recipe(config: EvaluateConfig, task: str, policy: Policy | None = None) -> Recipe:
+    """Read and check the weights that the configuration names, or the bundled ones of the task; InputError if they cannot be used.
+
+    policy: who reads the calibration of the weights; the configuration's if left out.
+    """
     from eqr_ray.engine.factory import EngineSpec, pick_device
-    from eqr_ray.model.calibration import calibration_of
+    from eqr_ray.model.calibration import calibration_for
     from eqr_ray.model.checkpoint import build
     from eqr_ray.model.matching import checkpoint_for
 
+    if policy is None:
+        given = config.policy
+        policy = policy_from(given.name, given.depth, given.breadth, given.nfe, **given.params)
     if config.address == "local":
         pick_device(config.device)
     files = checkpoint_for(task, config.checkpoint, config.puzzles)
@@ -48,7 +54,7 @@ def torch_recipe(config: EvaluateConfig, task: str) -> Recipe:
         return EngineSpec(files, device, config.dtype, threads, config.slots)
 
     facts = CheckpointFacts(files.name, files.sha256, parameters)
-    return Recipe(engine, facts, files.spec.nle_per_iteration, calibration_of(files))
+    return Recipe(engine, facts, files.spec.nle_per_iteration, calibration_for(policy, files))
 
 
 def device_of(config: EvaluateConfig, nodes: Sequence[Node]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eqr_ray.policy import Policy, policy_from
+from eqr_ray.policy import Policy, calibrated, policy_from
 from eqr_ray.puzzles.record import Record, Registrar, Row
 from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
@@ -102,7 +102,7 @@ class Service:
         if len(texts) > limits.batch:
             raise InputError(f"a batch has at most {limits.batch} puzzles here, got {len(texts)}; send several batches")
         found, rules = self.shelf.find(model, task, texts[0])
-        chosen = self.shelf.policy(policy, depth, breadth, nfe)
+        chosen = calibrated(self.shelf.policy(policy, depth, breadth, nfe), found.calibration)
         if leg is not None and chosen.budget.nfe > limits.trace_nfe:
             raise InputError(
                 f"nfe must be at most {limits.trace_nfe} when the trace is wanted, got nfe={chosen.budget.nfe}; lower it or leave "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from eqr_ray.policy import Policy, policy_from, policy_names, shipped_policies
+from eqr_ray.policy import Calibration, Policy, policy_from, policy_names, shipped_policies
 from eqr_ray.puzzles.task import Task, infer_task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.serving.drive import Motor
@@ -33,6 +33,8 @@ class Model:
     parameters: int
     nle_per_iteration: int
     """Layers that one iteration evaluates."""
+    calibration: Calibration | None = None
+    """What policies know of it; None where nothing was fitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Stock:
 def torch_stock(config: ServeConfig) -> list[Stock]:
     """Read and check the checkpoints that the configuration names, or all bundled ones; InputError if one cannot be used."""
     from eqr_ray.engine.factory import EngineSpec, pick_device
+    from eqr_ray.model.calibration import calibration_of
     from eqr_ray.model.checkpoint import build, bundled, fetch
 
     named = config.models or {name: name for name in bundled()}
@@ -59,8 +62,8 @@ def torch_stock(config: ServeConfig) -> list[Stock]:
         files = fetch(reference)
         find_task(files.spec.task)
         parameters = sum(weights.numel() for weights in build(files).model.parameters())
-        model = Model(name, files.spec.task, files.sha256, parameters, files.spec.nle_per_iteration)
-
+        layers = files.spec.nle_per_iteration
+        model = Model(name, files.spec.task, files.sha256, parameters, layers, calibration_of(files))
         spec = EngineSpec(files, pick_device(config.device), config.dtype, threads_of(config), config.slots)
         stock.append(Stock(model, partial(_motor, spec)))
     return stock

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eqr_ray.coordinator import trajectory_seeds
-from eqr_ray.policy import Policy, PoolPolicy
+from eqr_ray.policy import Policy, PoolPolicy, spec_of
 from eqr_ray.policy.halting import halted_at
-from eqr_ray.sim.trace import Trace
+from eqr_ray.sim.trace import Trace, TraceFacts
 from eqr_ray.types import (
     F32,
     F64,
@@ -215,6 +215,16 @@ def check_fits(trace: Trace, policy: Policy) -> None:
                 f"policy {policy.name} may use {name} {wanted}, and the trace was recorded with {name} {have}; "
                 f"give --{name} {have} or record a larger trace"
             )
+
+
+def held_to(policy: Policy, facts: TraceFacts, *, depth: bool = True, breadth: bool = True) -> Policy:
+    """Return the policy with depth, breadth or both cut to what was recorded."""
+    budget = policy.budget
+    deep = min(budget.depth, facts.depth) if depth else budget.depth
+    broad = min(budget.breadth, facts.breadth) if breadth else budget.breadth
+    if (deep, broad) == (budget.depth, budget.breadth):
+        return policy
+    return spec_of(policy).within(deep, broad, min(budget.nfe, deep * broad)).build()
 
 
 def replay(policy: Policy, playback: Playback) -> Outcome:

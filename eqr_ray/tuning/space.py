@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 
 import optuna
 
-from eqr_ray.policy import PolicySpec
+from eqr_ray.policy import Calibration, PolicySpec
 
 Choice = int | float | str
+FALL_BACK = Calibration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,13 @@ class Space:
             "adaptive_consistency": (Dimension("sure", 0.6, 0.99), Dimension("window", 1, 4, whole=True), *_halting()),
             "bayes_factor": (Dimension("factor", 1.5, 100.0, log=True), Dimension("window", 1, 4, whole=True), *_halting()),
             "posterior": (
-                Dimension("delta", 1e-4, 0.5, log=True), Dimension("price", 1e-6, 0.02, log=True), first, growth,
-                Dimension("patience", 4, 128, log=True, whole=True), *_halting(),
+                Dimension("delta", 1e-4, 0.5, log=True), Dimension("price", 1e-5, 0.05, log=True), first, growth,
+                Dimension("deepen", 1.2, 4.0), *_halting(),
             ),
         }  # fmt: skip
         own["pool"] = (
             Dimension("mean", 4, max(self.depth * self.breadth // 4, 8), log=True, whole=True),
+            Dimension("haste", 0.05, 1.0, log=True),
             *own["posterior"][2:],
         )
         return (*budget, *own[kind])
@@ -94,7 +96,10 @@ class Space:
             return None
         found: dict[str, Choice] = {"kind": policy.name}
         for axis in self.dimensions(policy.name):
-            value = min(max(float(getattr(policy, axis.name)), axis.low), axis.high)
+            # What a policy leaves to the checkpoint begins at its fall-back.
+            own = getattr(policy, axis.name)
+            own = getattr(FALL_BACK, axis.name) if own is None else own
+            value = min(max(float(own), axis.low), axis.high)
             found[f"{policy.name}.{axis.name}"] = round(value) if axis.whole else value
         return found
 

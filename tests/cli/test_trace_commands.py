@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 
 from eqr_ray.model.checkpoint import bundled
+from eqr_ray.policy import Calibration
 from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.sim.trace import read_trace
 
@@ -77,10 +78,28 @@ def test_a_calibration_is_used_with_its_weights_and_refused_with_others(
     written["checkpoint_sha256"] = "0" * 64
     (folder / "calibration.json").write_text(json.dumps(written))
     assert "fitted for weights with sha256 000000000000" in refused(*ask)
+    unread = run("solve", "--json", "--policy", "fixed", "--depth", 8, "--checkpoint", folder, question)
+    assert unread.exit_code == 0, "a calibration that is not read must not stand in the way"
+
+
+def test_one_command_calibrates_a_checkpoint_in_its_place_and_leaves_nothing_else(
+    tmp_path: Path, run: Callable[..., Result], refused: Callable[..., str]
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(bundled()["sudoku6"], folder, ignore=shutil.ignore_patterns("calibration*"))
+    got = run("calibrate", "--puzzles", PUZZLES, "--checkpoint", folder, "--limit", 24, *HERE)
+    assert got.exit_code == 0, got.stderr
+    assert "fitted on 24 puzzles" in got.stdout
+    assert "fall-back" in got.stdout
+    names = {file.name for file in folder.iterdir()}
+    assert names - {file.name for file in bundled()["sudoku6"].iterdir()} <= {"calibration.json", "calibration.svg"}
+    values = json.loads((folder / "calibration.json").read_text())["values"]
+    assert values["extend_bias"] != Calibration().extend_bias
 
 
 def test_calibrate_wants_puzzles_or_a_trace(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "give either --trace or --puzzles" in refused("calibrate", "--out", tmp_path)
+    assert "give --puzzles, --trace, or both" in refused("calibrate", "--out", tmp_path)
+    assert "must be one that reads a calibration" in refused("calibrate", "--trace", tmp_path, "--policy", "fixed")
     assert "holds no trace.json" in refused("calibrate", "--out", tmp_path, "--trace", tmp_path)
 
 

@@ -29,7 +29,12 @@ POLICIES = {
     "bayes factor": policy_from("bayes_factor", depth=16, breadth=8, factor=5, window=2),
     "posterior": policy_from("posterior"),
     "posterior, tight cap": policy_from("posterior", depth=128, breadth=8, nfe=150),
-    "posterior, abandons at once": policy_from("posterior", depth=64, breadth=4, patience=1, abandon_above=0.0),
+    "posterior, widens first": policy_from(
+        "posterior", depth=64, breadth=4, spawn_bias=3.0, spawn_open=0.0, deepen=1.1
+    ),
+    "posterior, three votes": policy_from("posterior", depth=64, breadth=6, least_votes=3, first_breadth=2),
+    "shipped economy, without its price": policy_from("economy", price=0.0),
+    "shipped balanced, without its price": policy_from("balanced", price=0.0),
     "posterior, calibrated": policy_from(
         "posterior",
         depth=64,
@@ -41,10 +46,20 @@ POLICIES = {
         vote_count=0.8,
         vote_rivals=-0.5,
         vote_none=-3,
-        extend_log_rate=-2,
-        extend_slope=-1.2,
-        spawn_log_rate=-3,
-        spawn_slope=-0.2,
+        extend_bias=2,
+        extend_q=0.8,
+        extend_residual=0.5,
+        extend_delta=-0.7,
+        extend_depth=-0.6,
+        extend_open=-0.2,
+        spawn_bias=-1,
+        spawn_depth=0.3,
+        spawn_open=-0.9,
+        spawn_votes=-0.4,
+        spawn_near=0.4,
+        residual_below=0.2,
+        q_halt_above=1,
+        stable_for=3,
     ),
 }
 POOLED = {"pool"}
@@ -58,6 +73,20 @@ def policy(request: pytest.FixtureRequest) -> Policy:
 
 def test_every_registered_policy_is_under_contract() -> None:
     assert {policy.name for policy in POLICIES.values()} == set(policy_names()) - POOLED
+
+
+PRICED = {name: policy_from(name) for name in ("economy", "balanced")}
+
+
+@pytest.mark.parametrize("priced", PRICED.values(), ids=PRICED.keys())
+def test_a_price_takes_nothing_from_the_contract(priced: Policy) -> None:
+    tallies = random_tallies(priced, 120, seed=19)
+    allocations = priced.allocate(tallies)
+    check_allocations(tallies, allocations, priced.budget)
+    for p in range(len(tallies)):
+        alone = one_of(tallies, p)
+        assert granted_to(alone, priced.allocate(alone), 0) == granted_to(tallies, allocations, p)
+    assert len(play(priced, 40, seed=20)[1]) == 40
 
 
 def test_no_grant_breaks_the_budget_or_touches_a_row_that_is_not_running(policy: Policy) -> None:

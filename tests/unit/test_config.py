@@ -82,7 +82,7 @@ def test_the_verdicts_do_not_depend_on_where_and_how_fast_a_run_goes() -> None:
     [
         ("seed=1", "seed: 0 -> 1"),
         ("puzzles=q.csv", "puzzles: 'p.csv' -> 'q.csv'"),
-        ("policy=fixed", "policy.name: 'adaptive' -> 'fixed'"),
+        ("policy=fixed", "policy.name: 'balanced' -> 'fixed'"),
         ("policy.depth=3", "policy.depth: None -> 3"),
         ("checkpoint=mine", "checkpoint: None -> 'mine'"),
         ("dtype=bfloat16", "dtype: 'float32' -> 'bfloat16'"),

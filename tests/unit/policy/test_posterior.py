@@ -40,14 +40,22 @@ def test_a_leader_without_votes_gets_the_measured_chance() -> None:
     assert found.confidence[2] == pytest.approx(1 / (1 + np.exp(3.0)))
 
 
-@pytest.mark.parametrize(("extend", "spawn", "extended"), [(-1.0, -2.0, True), (-2.0, -1.0, False)])
-def test_the_higher_measured_rate_decides_between_extending_and_starting_anew(
+@pytest.mark.parametrize(("extend", "spawn", "extended"), [(1.0, -1.0, True), (-1.0, 1.0, False)])
+def test_what_promises_more_decides_between_extending_and_starting_anew(
     extend: float, spawn: float, extended: bool
 ) -> None:
-    policy = calibrated(policy_from("posterior"), Calibration(extend_log_rate=extend, spawn_log_rate=spawn))
-    granted = policy.allocate(tally([Row(RUNNING, depth=16)]))
+    known = Calibration(extend_bias=extend, spawn_bias=spawn, extend_residual=0.0, spawn_open=0.0)
+    granted = calibrated(policy_from("posterior"), known).allocate(tally([Row(RUNNING, depth=16)]))
     assert (granted.extend_to[0] > 0) == extended
     assert (granted.spawn[0] > 0) != extended
+
+
+def test_only_trajectories_that_are_worth_the_price_are_extended() -> None:
+    known = Calibration(extend_bias=0.0, extend_q=1.0, extend_residual=0.0, spawn_bias=-20.0)
+    policy = calibrated(policy_from("posterior", price=0.01), known)
+    granted = policy.allocate(tally([Row(RUNNING, depth=16, q_halt=1.0), Row(RUNNING, depth=16, q_halt=-9.0)]))
+    assert granted.extend_to.tolist() == [32, 0]
+    assert granted.stop == (None,)
 
 
 def test_a_price_gives_up_what_an_iteration_is_not_expected_to_gain() -> None:
@@ -56,11 +64,32 @@ def test_a_price_gives_up_what_an_iteration_is_not_expected_to_gain() -> None:
     assert policy_from("posterior", price=0.1).allocate(hopeless).stop == (StopReason.NFE_SPENT,)
 
 
-def test_a_stuck_trajectory_is_left_for_a_new_one_until_breadth_is_used_up() -> None:
+def test_what_promises_less_than_a_new_one_waits_until_breadth_is_used_up() -> None:
     stuck = Row(RUNNING, depth=40, residual=0.9)
-    granted = policy_from("posterior", breadth=2).allocate(tally([stuck], [stuck, stuck]))
+    known = Calibration(extend_bias=-9.0, spawn_bias=0.0, spawn_open=0.0)
+    granted = calibrated(policy_from("posterior", breadth=2), known).allocate(tally([stuck], [stuck, stuck]))
     assert granted.extend_to.tolist() == [0, 64, 64]
     assert granted.spawn.tolist() == [1, 0]
+
+
+def test_depth_grows_by_the_factor_asked_for() -> None:
+    granted = policy_from("posterior", deepen=1.5).allocate(tally([Row(RUNNING, depth=20)]))
+    assert granted.extend_to.tolist() == [30]
+
+
+def test_nobody_is_asked_for_more_certainty_than_was_measured() -> None:
+    known = Calibration(trust_bias=9.0, vote_bias=9.0, vote_most=3.0)
+    policy = calibrated(policy_from("posterior", delta=0.001), known)
+    assert policy.allocate(TALLIES).stop[0] is StopReason.CONSENSUS
+    wary = calibrated(policy_from("posterior", delta=0.001, least_votes=2), known)
+    assert wary.allocate(TALLIES).stop[0] is None
+
+
+def test_a_halting_rule_is_the_checkpoints_unless_the_policy_states_one() -> None:
+    known = Calibration(residual_below=0.3, q_halt_above=2.0, stable_for=4.0)
+    rule = calibrated(policy_from("posterior", stable_for=1), known).budget.halt
+    assert (rule.residual_below, rule.q_halt_above, rule.stable_for) == (0.3, 2.0, 1)
+    assert policy_from("posterior").budget.halt == policy_from("adaptive").budget.halt
 
 
 def test_numbers_that_a_policy_states_win_over_the_checkpoints() -> None:
@@ -85,4 +114,4 @@ def test_features_of_a_row_do_not_depend_on_its_neighbours() -> None:
         assert (
             trajectory_features(rows.take(slice(n, n + 1))).tobytes() == trajectory_features(rows)[n : n + 1].tobytes()
         )
-    assert KNOWN.trust(rows)[0] == pytest.approx(1.0 + 0.5 * 3.0)
+    assert KNOWN.trust(trajectory_features(rows))[0] == pytest.approx(1.0 + 0.5 * 3.0)

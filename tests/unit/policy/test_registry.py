@@ -6,16 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eqr_ray.policy import Adaptive, Fixed, PolicySpec, policy_from, policy_names, shipped_policies, spec_of
+from eqr_ray.config import PolicyConfig
+from eqr_ray.policy import Fixed, PolicySpec, Posterior, policy_from, policy_names, shipped_policies, spec_of
 from eqr_ray.types import InputError
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "policy").glob("*.yaml"))
 
 
-def test_the_default_policy_is_adaptive_and_capped() -> None:
+def test_the_default_policy_is_adaptive_spending_at_a_price_and_capped() -> None:
     policy = policy_from()
-    assert isinstance(policy, Adaptive)
+    assert policy == policy_from("balanced") == policy_from(PolicyConfig().name)
+    assert isinstance(policy, Posterior)
+    assert policy.price > 0
     assert (policy.budget.depth, policy.budget.breadth, policy.budget.nfe) == (256, 16, 1024)
+    assert policy_from("adaptive").budget.nfe == 1024
 
 
 def test_a_budget_that_is_given_is_kept_as_given() -> None:
@@ -37,12 +41,14 @@ def test_parameters_reach_the_policy() -> None:
     [
         ("got 'adaptve'; the nearest is 'adaptive'", {"name": "adaptve"}),
         ("policy must be one of adaptive, adaptive_consistency", {"name": "nothing like it"}),
-        ("no parameter 'acept_q'; the nearest is 'accept_q'", {"acept_q": 3}),
+        ("no parameter 'acept_q'; the nearest is 'accept_q'", {"name": "adaptive", "acept_q": 3}),
         ("no parameter 'accept_q'", {"name": "fixed", "accept_q": 3}),
-        ("depth must be a whole number, got depth='deep'", {"depth": "deep"}),
+        ("depth must be a whole number, got depth='deep'", {"name": "adaptive", "depth": "deep"}),
         ("breadth must be a whole number, got breadth=1.5", {"breadth": 1.5}),
-        ("agree must be a whole number, got agree=True", {"agree": True}),
-        ("accept_q must be a number, got accept_q='high'", {"accept_q": "high"}),
+        ("agree must be a whole number, got agree=True", {"name": "adaptive", "agree": True}),
+        ("accept_q must be a number, got accept_q='high'", {"name": "adaptive", "accept_q": "high"}),
+        ("stable_for must be a whole number, got stable_for=1.5", {"stable_for": 1.5}),
+        ("deepen must be greater than 1, got deepen=1.0", {"deepen": 1}),
         ("depth must be at least 1, got depth=0", {"depth": 0}),
         ("nfe must be in [1, depth * breadth = 8], got nfe=9", {"depth": 4, "breadth": 2, "nfe": 9}),
         ("min_depth must be at least 1, got min_depth=0", {"min_depth": 0}),
