@@ -294,3 +294,7 @@ class Verdict:
 
 class InputError(ValueError):
     """The user's input cannot be used; the message is one sentence that names file, line, value and remedy. Exit code 2."""
+
+
+class StorageError(OSError):
+    """A file or object could not be read or written; the message is one sentence that names it, the reason and a remedy."""

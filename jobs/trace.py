@@ -1,21 +1,10 @@
-"""Ray job: record a trace on the cluster that runs the job.
+"""Ray job: record a trace on the cluster that runs the job; `eqr-ray submit trace` submits the same with less to write.
 
-`ray job submit --working-dir . -- python jobs/trace.py --puzzles s3://bucket/p.parquet --out s3://bucket/trace` ends with the exit
-codes of `eqr-ray trace`. Stopped, and submitted again with `--resume`, it goes on.
+`ray job submit -- python jobs/trace.py --puzzles s3://bucket/p.parquet --out s3://bucket/trace` ends with
+the exit codes of `eqr-ray trace`: 0 done, 1 failed, 2 bad usage or bad input. Stopped, and submitted again with `--resume`, it goes on.
 """
 
-from __future__ import annotations
-
-import os
-import sys
-
-from eqr_ray.cli import root
-
-
-def arguments(given: list[str], in_cluster: bool) -> list[str]:
-    """Return the command line for a job's arguments; a job works on its own cluster unless they say otherwise."""
-    return ["trace", *(["--set", "address=auto"] if in_cluster else []), *given]
-
+from eqr_ray.cli.job import run_job
 
 if __name__ == "__main__":
-    root.main(args=arguments(sys.argv[1:], in_cluster="RAY_ADDRESS" in os.environ), prog_name="jobs/trace.py")
+    run_job("trace")

@@ -9,6 +9,7 @@ import click
 from eqr_ray.cli.group import Failed, Interrupted
 from eqr_ray.cli.options import search_options
 from eqr_ray.config import load_config
+from eqr_ray.types import StorageError
 
 if TYPE_CHECKING:
     from eqr_ray.evaluation.summary import Summary
@@ -30,6 +31,7 @@ MOST_SOURCES = 20
 )
 @click.option("--limit", type=int, metavar="N", help="Take the first N puzzles.")
 @click.option("--resume/--no-resume", default=None, help="Go on with the interrupted run in DIR.")
+@click.option("--shard", metavar="I/N", help="Work on the I-th of N shares, beside other jobs; then eqr-ray merge.")
 @click.option("--replicas", type=int, metavar="N", help="Engine replicas; one a core, or one a GPU share, if left out.")
 @click.option(
     "--address", metavar="ADDRESS", help="local (default): Ray started here; auto or host:port joins a cluster."
@@ -45,6 +47,7 @@ def evaluate(config_file: str | None, overrides: tuple[str, ...], **options: obj
     )
 
     from eqr_ray.runs.evaluate import RunStopped, run_evaluation
+    from eqr_ray.runs.folder import folder_of
 
     kept = f"what is done is kept in {config.out}; the same command with --resume goes on"
     try:
@@ -53,18 +56,26 @@ def evaluate(config_file: str | None, overrides: tuple[str, ...], **options: obj
         raise Interrupted(f"{stopped}; {kept}") from None
     except KeyboardInterrupt:
         raise Interrupted(kept) from None
+    except StorageError as error:
+        raise Failed(f"{error}; {kept}") from None
     except RuntimeError as error:
         from eqr_ray.distributed.driver import GaveUp
+        from eqr_ray.runs.manifest import Superseded
 
-        if isinstance(error, GaveUp):
+        if isinstance(error, GaveUp | Superseded):
             raise Failed(f"{error}; {kept}") from None
         raise
-    click.echo(_table(summary))
-    click.echo(f"verdicts  {config.out.rstrip('/')}/verdicts/\nsummary   {config.out.rstrip('/')}/summary.json")
-    click.echo(f"report    {config.out.rstrip('/')}/report.html")
+    click.echo(table_of(summary))
+    click.echo(files_of(folder_of(config)))
 
 
-def _table(summary: Summary) -> str:
+def files_of(folder: str) -> str:
+    """Return where the results are, for a terminal."""
+    where = folder.rstrip("/")
+    return f"verdicts  {where}/verdicts/\nsummary   {where}/summary.json\nreport    {where}/report.html"
+
+
+def table_of(summary: Summary) -> str:
     """Return accuracy and cost by source and in total, for a terminal."""
     rows = [("source", "puzzles", "exact", "NFE mean")]
     by_size = sorted(summary.by_source.items(), key=lambda item: (-item[1].puzzles, item[0]))
@@ -89,6 +100,8 @@ def _table(summary: Summary) -> str:
             f"time      {summary.wall_s:,.1f} s, {_number(summary.puzzles_per_s)} puzzles/s, "
             f"{_number(summary.replicas)} replica{'' if summary.replicas == 1 else 's'}"
         )
+    if summary.storage_retries:
+        lines.append(f"storage   asked again {summary.storage_retries:,} times")
     return "\n".join(lines)
 
 

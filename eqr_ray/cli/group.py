@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from eqr_ray.types import InputError
+from eqr_ray.types import InputError, StorageError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
             code = _say(_usage(error), 2)
         except click.ClickException as error:
             code = _say(error.format_message(), 2)
-        except Failed as error:
+        except (Failed, StorageError) as error:
             code = _say(str(error), 1, "failed")
         except Interrupted as error:
             code = _say(str(error), INTERRUPTED, "stopped")

@@ -82,6 +82,10 @@ class EvaluateConfig(Config):
         default=None, description="how many puzzles to take from the front; left out, all of them"
     )
     resume: bool = Field(default=False, description="true to go on with an interrupted run in the same folder")
+    shard: Annotated[str, Field(pattern=r"^\d+/\d+$")] | None = Field(
+        default=None,
+        description="i/n to work on the i-th of n shares of the puzzles, beside other jobs on the same folder; see `eqr-ray merge`",
+    )
 
     address: Text = Field(
         default="local", description="local for a Ray of its own, auto or host:port to join a cluster"
@@ -118,6 +122,14 @@ class EvaluateConfig(Config):
         default=5,
         description="how often a slice may be lost before the run fails instead of killing one replica after another",
     )
+
+    @model_validator(mode="after")
+    def _shard_is_one(self) -> EvaluateConfig:
+        if self.shard is not None:
+            index, n = map(int, self.shard.split("/"))
+            if not 1 <= index <= n:
+                raise ValueError(f"a shard i/n has i from 1 to n, got {self.shard}; write 1/4 to 4/4 for four shares")
+        return self
 
 
 _POLICY_FILES = (".yaml", ".yml", ".json")

@@ -1,28 +1,32 @@
 """The ledger: finished rows in append-only Parquet parts, local or on S3.
 
 Invariants, asserted in tests/unit/coordinator/test_ledger.py: a part appears whole or not at all; parts are never
-changed; what a crash left half-written is removed and never read; a ledger opened again knows every id that was
-flushed.
+changed, and none is written over another; what a crash left half-written is removed and never read; a ledger opened
+again knows every id that was flushed; memory follows one part, not the ledger.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from eqr_ray.types import InputError
+from eqr_ray.storage import Place, first_line
+from eqr_ray.types import InputError, StorageError
 
 _PART = re.compile(r"^part-(\d{5,})\.parquet$")
-_TORN = re.compile(r"^\.part-\d{5,}\.parquet\.torn-\d+$")
+_TORN = re.compile(r"^\.part-\d{5,}\.parquet\.torn-[\d-]+$")
 PART_ROWS = 10_000
 """Rows after which a part is written without being asked. More make fewer files; a crash repeats what was not yet
 written."""
+
+
+class PartTaken(RuntimeError):
+    """Somebody else has written a part of the next number."""
 
 
 class Ledger:
@@ -39,17 +43,15 @@ class Ledger:
         write_options: compression and encodings, as `pyarrow.parquet.write_table` takes them."""
         if part_rows < 1:
             raise ValueError(f"part_rows must be at least 1, got part_rows={part_rows}")
-        self._uri, self._schema, self._part_rows = os.fspath(uri).rstrip("/"), schema, part_rows
+        self._schema, self._part_rows = schema, part_rows
         self._write_options = dict(write_options or {})
-        path = self._uri.removeprefix("file://")
-        self._local = "://" not in path
-        if self._local:
-            self._fs, self._folder = pafs.LocalFileSystem(), os.path.abspath(path)
-        else:
-            self._fs, self._folder = _remote(self._uri)
+        self._place = Place(uri)
+        try:
+            self._parts = self._find_parts()
+        except StorageError as problem:
+            raise InputError(f"results go to a local folder or to s3://bucket/prefix: {problem}") from None
         self._waiting: list[Mapping[str, object]] = []
-        self._remove_torn()
-        self._parts = self._find_parts()
+        self._skipped = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -60,6 +62,11 @@ class Ledger:
     def n_waiting(self) -> int:
         """Rows appended and not yet written."""
         return len(self._waiting)
+
+    def refresh(self) -> None:
+        """Look again at what is there, and remove what a crash left half-written; for whoever is the only writer now."""
+        self._remove_torn()
+        self._parts = self._find_parts()
 
     def append(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Add rows with exactly the schema's columns; they are safe after `flush`, or once they fill a part."""
@@ -75,78 +82,73 @@ class Ledger:
         """Write what waits as one part; on return it will survive a crash."""
         if not self._waiting:
             return
-        table = pa.Table.from_pylist(self._waiting, schema=self._schema)
-        number = int(_PART.match(self._parts[-1]).group(1)) + 1 if self._parts else 0  # type: ignore[union-attr]
-        name = f"part-{number:05d}.parquet"
-        if self._local:
-            self._write_local(table, name)
-        else:
-            self._write_object(table, name)
-        self._parts.append(name)
+        self.write(pa.Table.from_pylist(self._waiting, schema=self._schema))
         self._waiting.clear()
+
+    def write(self, table: pa.Table) -> str:
+        """Write a table of the schema as one part and return its name; on return it will survive a crash.
+
+        Raises PartTaken, with nothing changed, when somebody else has written a part of that number.
+        """
+        last = int(_PART.match(self._parts[-1]).group(1)) if self._parts else -1  # type: ignore[union-attr]
+        number = last + 1 + self._skipped
+        name = f"part-{number:05d}.parquet"
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, **self._write_options)
+        if self._place.create(name, buffer.getvalue().to_pybytes()) is None:
+            raise PartTaken(
+                f"{self._place.address(name)} was written by another run; only one run may write to a folder"
+            )
+        self._parts.append(name)
+        self._skipped = 0
+        return name
+
+    def skip(self) -> None:
+        """Leave out a number that somebody else has taken who should not have."""
+        self._skipped += 1
+
+    def remove(self, name: str) -> None:
+        """Take a part away."""
+        self._place.remove(name)
+        self._parts.remove(name)
 
     def finished_ids(self, column: str = "puzzle_id") -> set[str]:
         """Return the ids in all parts written so far; raises InputError for a part that cannot be read."""
-        return {puzzle_id for name in self._parts for puzzle_id in self._read(name, [column])[column].to_pylist()}
+        return {puzzle_id for part in self.tables([column]) for puzzle_id in part[column].to_pylist()}
+
+    def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Yield part after part, in the order of writing; raises InputError for one that cannot be read."""
+        for name in self._parts:
+            yield self.read(name, columns)
 
     def table(self) -> pa.Table:
         """Return every written row, in the order of writing; raises InputError for a part that cannot be read."""
-        return pa.concat_tables([self._schema.empty_table(), *(self._read(name, None) for name in self._parts)])
+        return pa.concat_tables([self._schema.empty_table(), *self.tables()])
 
-    def _read(self, name: str, columns: list[str] | None) -> pa.Table:
-        path = f"{self._folder}/{name}"
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Return one part, or some columns of it; raises InputError where it cannot be read."""
         try:
-            part = pq.read_table(path, filesystem=self._fs, columns=columns, partitioning=None)
+            with self._place.open(name) as file:
+                part = pq.read_table(file, columns=columns, partitioning=None)
         except (pa.ArrowInvalid, OSError) as problem:
-            reason = str(problem).splitlines()[0]
             raise InputError(
-                f"{self._uri}/{name}: a part of the ledger must be a whole Parquet file, got one that cannot be read"
-                f" ({reason}); remove it and its puzzles are solved again."
+                f"{self._place.address(name)}: a part of the ledger must be a whole Parquet file, got one that cannot be"
+                f" read ({first_line(problem)}); remove it and its puzzles are solved again."
             ) from None
         wanted = self._schema if columns is None else pa.schema([self._schema.field(column) for column in columns])
         if not part.schema.equals(wanted):
             raise InputError(
-                f"{self._uri}/{name}: a part must have the columns {wanted.names}, got {part.schema.names} or other types;"
-                " it was written by another version, so choose another folder."
+                f"{self._place.address(name)}: a part must have the columns {wanted.names}, got {part.schema.names} or"
+                " other types; it was written by another version, so choose another folder."
             )
         return part
 
-    def _write_local(self, table: pa.Table, name: str) -> None:
-        os.makedirs(self._folder, exist_ok=True)
-        final = Path(self._folder, name)
-        torn = Path(self._folder, f".{name}.torn-{os.getpid()}")
-        with torn.open("wb") as file:
-            pq.write_table(table, file, **self._write_options)
-            file.flush()
-            os.fsync(file.fileno())
-        if final.exists():
-            torn.unlink()
-            raise RuntimeError(f"{final} was written by another run; only one run may write to a folder")
-        os.replace(torn, final)
-
-    def _write_object(self, table: pa.Table, name: str) -> None:
-        # An object appears with its last byte, so a whole part in one stream needs no temporary name.
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, **self._write_options)
-        with self._fs.open_output_stream(f"{self._folder}/{name}") as stream:
-            stream.write(buffer.getvalue())
-
     def _remove_torn(self) -> None:
-        if self._local and os.path.isdir(self._folder):
-            for name in os.listdir(self._folder):
+        if self._place.is_local and os.path.isdir(self._place.root):
+            for name in os.listdir(self._place.root):
                 if _TORN.match(name):
-                    os.unlink(os.path.join(self._folder, name))
+                    Path(self._place.root, name).unlink()
 
     def _find_parts(self) -> list[str]:
-        found = self._fs.get_file_info(pafs.FileSelector(self._folder, allow_not_found=True))
-        names = [info.base_name for info in found if _PART.match(info.base_name)]
+        names = [name for name in self._place.names() if _PART.match(name)]
         return sorted(names, key=lambda name: (len(name), name))
-
-
-def _remote(uri: str) -> tuple[pafs.FileSystem, str]:
-    try:
-        file_system, folder = pafs.FileSystem.from_uri(uri)
-    except pa.ArrowInvalid as problem:
-        reason = str(problem).splitlines()[0]
-        raise InputError(f"{uri}: results go to a local folder or to s3://bucket/prefix, got {reason}.") from None
-    return file_system, folder

@@ -7,7 +7,6 @@ for a run that was cut off; no text of the user gets into it unescaped; it names
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,17 +15,17 @@ from importlib import resources
 import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
 from eqr_ray.evaluation import boards, charts
 from eqr_ray.evaluation.distributions import BOARD_COLUMNS, DISTRIBUTION_COLUMNS, Distributions
 from eqr_ray.evaluation.summary import SUMMARY_COLUMNS, CheckpointFacts, RunFacts, Running, Summary
-from eqr_ray.puzzles.opening import file_system
-from eqr_ray.types import InputError, StopReason
+from eqr_ray.storage import Place, first_line
+from eqr_ray.types import InputError, StopReason, StorageError
 
 MOST_SOURCES = 40
 """Rows of the table by source; the rest are added up in a last row."""
 BATCH_ROWS = 16_384
+REPORT = "report.html"
 _STOP_MEANING = {
     StopReason.CONSENSUS: "enough trajectories agreed",
     StopReason.CONVERGED: "the trajectories settled",
@@ -49,22 +48,25 @@ class Findings:
 
 def read_findings(folder: str) -> Findings:
     """Stream the verdicts of a folder, local or a URI; InputError if it holds none that can be read."""
-    system, root = file_system(folder)
+    place = Place(folder)
     running, seen = Running(), Distributions()
-    for batch in _batches(system, root, folder):
+    wanted = list(dict.fromkeys([*SUMMARY_COLUMNS, *DISTRIBUTION_COLUMNS, *BOARD_COLUMNS]))
+    for batch in verdict_batches(folder, wanted):
         running.add(batch)
         seen.add(batch)
     if not running.puzzles:
         raise InputError(
             f"{folder} holds no verdicts in verdicts/part-*.parquet; give the --out folder of an evaluation"
         )
-    written = _read_json(system, f"{root}/summary.json", folder)
-    partial = written is None or written.get("puzzles") != running.puzzles
-    if written is None or partial:
+    written = _read_json(place, "summary.json")
+    state = _read_json(place, "manifest.json")
+    unfinished = state is not None and state.get("complete") is False
+    partial = unfinished or written is None or written.get("puzzles") != running.puzzles
+    if written is None or written.get("puzzles") != running.puzzles:
         summary = running.summary(RunFacts())
     else:
         summary = _with_facts(running, written)
-    return Findings(summary, seen, _read_json(system, f"{root}/config.json", folder), partial)
+    return Findings(summary, seen, _read_json(place, "config.json"), partial)
 
 
 def render(findings: Findings) -> str:
@@ -98,21 +100,11 @@ def render(findings: Findings) -> str:
 
 
 def write_report(folder: str) -> str:
-    """Read a run's folder, write `report.html` into it and return where it is; InputError if the folder holds no verdicts."""
+    """Read a run's folder, write `report.html` into it and return where it is; InputError if the folder holds no verdicts, StorageError."""
     page = render(read_findings(folder)).encode()
-    system, root = file_system(folder)
-    place = f"{root}/report.html"
-    try:
-        if isinstance(system, pafs.LocalFileSystem):
-            with open(f"{place}.writing", "wb") as file:
-                file.write(page)
-            os.replace(f"{place}.writing", place)
-        else:
-            with system.open_output_stream(place) as stream:
-                stream.write(page)
-    except OSError as error:
-        raise InputError(f"{folder}/report.html cannot be written ({error}); check the folder's permissions") from None
-    return f"{folder.rstrip('/')}/report.html"
+    place = Place(folder)
+    place.write(REPORT, page)
+    return place.address(REPORT)
 
 
 @lru_cache(maxsize=1)
@@ -126,39 +118,36 @@ def _template() -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _batches(system: pafs.FileSystem, root: str, folder: str) -> Iterator[pa.RecordBatch]:
-    wanted = list(dict.fromkeys([*SUMMARY_COLUMNS, *DISTRIBUTION_COLUMNS, *BOARD_COLUMNS]))
+def verdict_batches(folder: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield these columns of the verdicts of a folder, part by part in the order of writing; InputError for parts that are none."""
+    place = Place(folder).at("verdicts")
     try:
-        entries = system.get_file_info(pafs.FileSelector(f"{root}/verdicts", allow_not_found=True))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error}); check the address and its permissions") from None
-    parts = sorted(e.path for e in entries if e.base_name.startswith("part-") and e.base_name.endswith(".parquet"))
-    for part in parts:
+        names = [name for name in place.names() if name.startswith("part-") and name.endswith(".parquet")]
+    except StorageError as error:
+        raise InputError(str(error)) from None
+    for name in sorted(names, key=lambda name: (len(name), name)):
         try:
-            with system.open_input_file(part) as stream:
+            with place.open(name) as stream:
                 file = pq.ParquetFile(stream)
-                missing = [name for name in wanted if name not in file.schema_arrow.names]
+                missing = [column for column in columns if column not in file.schema_arrow.names]
                 if missing:
                     raise InputError(
-                        f"{part} has no column {missing[0]} as verdicts do; remove it, it is of another table"
+                        f"{place.address(name)} has no column {missing[0]} as verdicts do; remove it, it is of another table"
                     )
-                yield from file.iter_batches(BATCH_ROWS, columns=wanted)
+                yield from file.iter_batches(BATCH_ROWS, columns=columns)
         except (pa.ArrowException, OSError) as error:
-            reason = (str(error).splitlines() or ["unknown"])[0].rstrip(".")
             raise InputError(
-                f"{part} is no table of verdicts ({reason}); remove it and run again with --resume"
+                f"{place.address(name)} is no table of verdicts ({first_line(error)}); remove it and run again with --resume"
             ) from None
 
 
-def _read_json(system: pafs.FileSystem, path: str, folder: str) -> dict[str, object] | None:
-    if system.get_file_info(path).type == pafs.FileType.NotFound:
-        return None
+def _read_json(place: Place, name: str) -> dict[str, object] | None:
     try:
-        with system.open_input_stream(path) as stream:
-            value = json.loads(stream.read())
-    except (OSError, ValueError) as error:
-        name = path.rsplit("/", 1)[-1]
-        raise InputError(f"{folder}/{name} is not JSON ({error}); remove it and run again with --resume") from None
+        value = json.loads(place.read(name) or b"null")
+    except (StorageError, ValueError) as error:
+        raise InputError(
+            f"{place.address(name)} is not JSON ({error}); remove it and run again with --resume"
+        ) from None
     return value if isinstance(value, dict) else None
 
 
@@ -167,7 +156,17 @@ def _with_facts(running: Running, written: Mapping[str, object]) -> Summary:
     checkpoint, nle_mean = written.get("checkpoint"), written.get("nle_mean")
     plain = {
         name: written.get(name)
-        for name in ("nfe_computed", "wall_s", "replicas", "lost_slices", "policy", "seed", "version", "device")
+        for name in (
+            "nfe_computed",
+            "wall_s",
+            "replicas",
+            "lost_slices",
+            "storage_retries",
+            "policy",
+            "seed",
+            "version",
+            "device",
+        )
     }
     kept = CheckpointFacts(**checkpoint) if isinstance(checkpoint, dict) else None
     summary = running.summary(RunFacts(**plain, checkpoint=kept))  # type: ignore[arg-type]

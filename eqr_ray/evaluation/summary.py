@@ -52,6 +52,8 @@ class RunFacts:
     seed: int | None = None
     version: str | None = None
     device: str | None = None
+    storage_retries: int | None = None
+    """Times that the storage refused something for a moment and was asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Summary:
     wall_s: float | None
     replicas: int | None
     lost_slices: int | None
+    storage_retries: int | None
     by_source: dict[str, SourceSummary]
     stop: dict[str, int]
     selection: dict[str, float | None]
@@ -186,6 +189,7 @@ class Running:
             wall_s=facts.wall_s,
             replicas=facts.replicas,
             lost_slices=facts.lost_slices,
+            storage_retries=facts.storage_retries,
             by_source={
                 name: SourceSummary(count.puzzles, share(count.exact, count.scored), count.nfe / count.puzzles)
                 for name, count in sorted(self.by_source.items())

@@ -20,6 +20,7 @@ import torch
 
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.model.spec import ModelSpec
+from eqr_ray.storage import Place
 from eqr_ray.types import InputError
 
 WEIGHTS, SPEC, CARD, CALIBRATION = "model.safetensors", "spec.json", "card.json", "calibration.json"
@@ -154,12 +155,7 @@ def save(
 
 
 def _open(folder: str, name: str) -> Any:
-    from pyarrow import fs
-
-    if "://" not in folder:
-        return open(os.path.join(folder, name), "rb")
-    system, path = fs.FileSystem.from_uri(f"{folder}/{name}")
-    return system.open_input_stream(path)
+    return open(os.path.join(folder, name), "rb") if "://" not in folder else Place(folder).open(name)
 
 
 def _exists(folder: str, name: str) -> bool:

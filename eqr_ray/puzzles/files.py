@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eqr_ray.puzzles.maze import MARKS
-from eqr_ray.puzzles.opening import bare, file_system, files_of, read_text, stem
-from eqr_ray.puzzles.record import Record, Registrar, Row
+from eqr_ray.puzzles.opening import bare, files_of, read_text, stem
+from eqr_ray.puzzles.record import Record, Registrar, Row, Shard
 from eqr_ray.puzzles.task import Task
+from eqr_ray.storage import Stream, first_line
 from eqr_ray.types import InputError
 
 COLUMNS = ("source", "question", "answer", "rating")
@@ -26,14 +27,20 @@ COLUMNS = ("source", "question", "answer", "rating")
 csv.field_size_limit(1 << 21)
 
 
-def read_puzzles(path: str, task: Task | None = None, limit: int | None = None) -> Iterator[Record]:
-    """Yield the records of a file or folder, at most `limit`; the task follows from the first question if none is given.
+def read_puzzles(
+    path: str, task: Task | None = None, limit: int | None = None, shard: Shard | None = None
+) -> Iterator[Record]:
+    """Yield the records of the first `limit` puzzles of a file or folder, or one share of these; the task follows from the
+    first question if none is given.
 
     Every file of a folder must hold the same task. Raises InputError, while iterating, for whatever cannot be used.
     """
-    registrar = Registrar(task)
-    records = _every_record(path, registrar)
-    yield from records if limit is None else itertools.islice(records, limit)
+    registrar = Registrar(task, shard)
+    rows = _every_row(path)
+    for row in rows if limit is None else itertools.islice(rows, limit):
+        record = registrar.own_record(row)
+        if record is not None:
+            yield record
 
 
 def read_lines(lines: Iterable[str], name: str, task: Task | None = None, limit: int | None = None) -> Iterator[Record]:
@@ -52,12 +59,12 @@ def read_lines(lines: Iterable[str], name: str, task: Task | None = None, limit:
 def first_task(path: str) -> Task:
     """Return the task of the first puzzle of a file or folder."""
     registrar = Registrar()
-    next(_every_record(path, registrar))
+    registrar.record(next(_every_row(path)))
     assert registrar.task is not None
     return registrar.task
 
 
-def _every_record(path: str, registrar: Registrar) -> Iterator[Record]:
+def _every_row(path: str) -> Iterator[Row]:
     for file in files_of(path):
         rows = (
             _parquet_rows(file) if bare(file).lower().endswith(".parquet") else _rows(read_text(file), file, stem(file))
@@ -65,7 +72,7 @@ def _every_record(path: str, registrar: Registrar) -> Iterator[Record]:
         empty = True
         for row in rows:
             empty = False
-            yield registrar.record(row)
+            yield row
         if empty:
             raise _no_puzzles(file)
 
@@ -141,10 +148,9 @@ def _check_header(names: list[str], fields: list[str], place: str) -> None:
 
 
 def _parquet_rows(file: str) -> Iterator[Row]:
-    system, inner = file_system(file)
     try:
-        with system.open_input_file(inner) as stream:
-            table = pq.ParquetFile(stream)
+        with Stream(file) as stream:
+            table = pq.ParquetFile(stream.native)
             names = table.schema_arrow.names
             _check_header(names, names, file)
             columns = [name for name in COLUMNS if name in names]
@@ -155,5 +161,4 @@ def _parquet_rows(file: str) -> Iterator[Row]:
                     text = {name: "" if values.get(name) is None else str(values[name]) for name in COLUMNS}
                     yield Row(text["question"], text["answer"], text["rating"], text["source"] or stem(file), row, file)
     except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0].rstrip(".")
-        raise InputError(f"{file} is no whole Parquet file ({reason}); write or fetch it again") from None
+        raise InputError(f"{file} is no whole Parquet file ({first_line(error)}); write or fetch it again") from None

@@ -7,14 +7,15 @@ memory; a missing, binary, truncated or overlong file is an InputError of one se
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from pyarrow import ArrowException, fs
 
-from eqr_ray.types import InputError
+from eqr_ray.storage import Stream, first_line, split_uri
+from eqr_ray.storage import file_system as storage_of
+from eqr_ray.types import InputError, StorageError
 
 MAX_LINE = 1 << 21
 """Bytes of the longest line: room for a maze of 1000 x 1000 with its answer."""
@@ -25,7 +26,7 @@ ENDINGS = (*TEXT_ENDINGS, ".parquet")
 
 def bare(path: str) -> str:
     """Return a path, or a URI without its options (`s3://bucket/key?region=...`)."""
-    return path.partition("?")[0] if "://" in path else path
+    return split_uri(path)[0]
 
 
 def stem(path: str) -> str:
@@ -41,15 +42,10 @@ def file_system(path: str) -> tuple[Any, str]:
     """Return the pyarrow file system of a path or URI, and the path within it."""
     if not path:
         raise InputError("a puzzle file has a name, got an empty one; name a puzzle file or a folder of puzzle files")
-    if "://" not in path:
-        return fs.LocalFileSystem(), os.path.abspath(path)
     try:
-        system, inner = fs.FileSystem.from_uri(path)
-    except (ArrowException, ValueError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be opened ({_first_line(error)}); check the address and its credentials"
-        ) from None
-    return system, inner
+        return storage_of(path)
+    except StorageError as error:
+        raise InputError(str(error)) from None
 
 
 def files_of(path: str) -> list[str]:
@@ -63,7 +59,7 @@ def files_of(path: str) -> list[str]:
             return [path]
         inside = system.get_file_info(fs.FileSelector(inner))
     except (ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read ({_first_line(error)}); check its permissions") from None
+        raise InputError(f"{path} cannot be read ({first_line(error)}); check its permissions") from None
     names = sorted(entry.base_name for entry in inside if entry.type == fs.FileType.File)
     found = [name for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
     if not found:
@@ -74,15 +70,15 @@ def files_of(path: str) -> list[str]:
 
 def read_text(path: str) -> Iterator[str]:
     """Yield the lines of a text file, gzip if its name ends in .gz, without their line ends."""
-    system, inner = file_system(path)
     try:
-        with system.open_input_stream(inner, compression=None) as raw:
-            stream = gzip.GzipFile(fileobj=raw) if bare(path).lower().endswith(".gz") else raw
+        with Stream(path) as raw:
+            packed: Any = raw
+            stream = gzip.GzipFile(fileobj=packed) if bare(path).lower().endswith(".gz") else raw
             yield from decode(split(stream, path), path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is no whole gzip file ({_first_line(error)}); fetch or compress it again") from None
+        raise InputError(f"{path} is no whole gzip file ({first_line(error)}); fetch or compress it again") from None
     except (ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read ({_first_line(error)}); check its name and permissions") from None
+        raise InputError(f"{path} cannot be read ({first_line(error)}); check its name and permissions") from None
 
 
 def split(stream: Any, name: str) -> Iterator[bytes]:
@@ -117,7 +113,3 @@ def decode(lines: Iterator[bytes], name: str) -> Iterator[str]:
         if "\0" in text:
             raise InputError(f"{name}, line {number}: a puzzle file is text, got a NUL byte; give a CSV or text file")
         yield text
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eqr_ray.puzzles.ids import Digests
 from eqr_ray.puzzles.task import Task, infer_task
-from eqr_ray.types import U8, InputError, Puzzle
+from eqr_ray.types import U8, InputError, Puzzle, draw_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,15 +52,46 @@ class Row:
         return f"{self.file}, line {self.line}"
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of n shares of the puzzles: those whose digest leaves the rest `index - 1` when divided by n.
+
+    Repeats of a question are in one share, so that its ids are those of the whole, and a share remembers only its own.
+    """
+
+    index: int
+    """1 to n."""
+    n: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.n:
+            raise ValueError(f"a shard i/n has i from 1 to n, got {self.index}/{self.n}")
+
+    def __contains__(self, key: int) -> bool:
+        return key % self.n == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.n}"
+
+
 class Registrar:
     """Turns rows into records of one task; remembers a digest of each question to number repeats."""
 
-    def __init__(self, task: Task | None = None) -> None:
+    def __init__(self, task: Task | None = None, shard: Shard | None = None) -> None:
         self.task = task
-        self._seen: dict[int, int] = {}
+        self._shard = shard
+        self._seen = Digests()
+        self._repeats: dict[int, int] = {}
+        """How often questions that came more than once were seen."""
 
     def record(self, row: Row) -> Record:
         """Check one row and return its record; raise InputError that names file, line, value and remedy."""
+        record = self.own_record(row)
+        assert record is not None, "a share of the puzzles was asked for"
+        return record
+
+    def own_record(self, row: Row) -> Record | None:
+        """Return the row's record, None for one of another share, whose answer is not looked at; raise InputError."""
         try:
             if self.task is None:
                 self.task = infer_task(row.question)
@@ -67,6 +99,8 @@ class Registrar:
             conflict = self.task.conflicts(cells)
             if conflict is not None:
                 raise InputError(f"a {self.task.name} question must obey the rules, got {conflict}; correct it")
+            if self._shard is not None and int(draw_key(self.task.name, cells)) not in self._shard:
+                return None
             answer = self._answer(self.task, cells, row.answer)
             rating = _rating(row.rating)
         except InputError as error:
@@ -76,9 +110,10 @@ class Registrar:
     def register(self, cells: U8, answer: U8 | None, rating: float | None, row: Row) -> Record:
         """Return the record of cells that are known to be a puzzle of `task`."""
         assert self.task is not None
-        puzzle = Puzzle("", self.task.name, cells)
-        key = puzzle.draw_key
-        repeat = self._seen[key] = self._seen.get(key, 0) + 1
+        key = int(draw_key(self.task.name, cells))
+        repeat = 1
+        if not self._seen.add(key):
+            repeat = self._repeats[key] = self._repeats.get(key, 1) + 1
         puzzle_id = f"{key:016x}" if repeat == 1 else f"{key:016x}#{repeat}"
         puzzle = Puzzle(puzzle_id, self.task.name, cells)
         return Record(puzzle, row.source, row.question, answer, rating, row.line, row.file)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,8 +20,9 @@ from eqr_ray.coordinator import Coordinator
 from eqr_ray.evaluation.report import write_report
 from eqr_ray.evaluation.summary import RunFacts, Summary
 from eqr_ray.policy import Policy, calibrated, policy_from, spec_of
-from eqr_ray.puzzles.files import read_puzzles
-from eqr_ray.puzzles.record import Record
+from eqr_ray.puzzles.files import first_task, read_puzzles
+from eqr_ray.puzzles.ids import PuzzleIds
+from eqr_ray.puzzles.record import Record, Shard
 from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.runs.folder import SUMMARY, Folder, Session
@@ -29,6 +30,7 @@ from eqr_ray.runs.progress import Progress, Standing
 from eqr_ray.runs.recipe import Recipe, device_of, torch_recipe
 from eqr_ray.runs.scribe import Finished, Scribe
 from eqr_ray.runs.stopping import StopWish
+from eqr_ray.storage import RETRIES
 from eqr_ray.types import Puzzle
 
 if TYPE_CHECKING:
@@ -58,24 +60,27 @@ class Survey:
     """What is known of the input before the run."""
 
     task: Task
-    ids: frozenset[str] | None
+    ids: PuzzleIds | None
     """Ids of all puzzles; None where reading them all would take long."""
 
-    def n_left(self, finished: Set[str]) -> int | None:
+    def n_left(self, finished: PuzzleIds) -> int | None:
         """Return how many puzzles are not finished; None where it is not known."""
-        return None if self.ids is None else len(self.ids - finished)
+        return None if self.ids is None else sum(puzzle_id not in finished for puzzle_id in self.ids)
 
 
 def survey(config: EvaluateConfig) -> Survey:
     """Read and check the front of the input; InputError for what cannot be used."""
-    task = find_task(config.task) if config.task else None
-    ids: list[str] = []
-    name = ""
-    for record in islice(read_puzzles(config.puzzles, task, config.limit), SURVEY_ROWS):
-        name = record.puzzle.task
-        ids.append(record.puzzle.puzzle_id)
+    task = find_task(config.task) if config.task else first_task(config.puzzles)
+    ids = PuzzleIds()
+    for record in islice(read_puzzles(config.puzzles, task, config.limit, shard_of(config)), SURVEY_ROWS):
+        ids.add(record.puzzle.puzzle_id)
     known = len(ids) < SURVEY_ROWS or len(ids) == config.limit
-    return Survey(find_task(name), frozenset(ids) if known else None)
+    return Survey(task, ids if known else None)
+
+
+def shard_of(config: EvaluateConfig) -> Shard | None:
+    """Return the share of the puzzles that a run is to work on, None for all of them."""
+    return None if config.shard is None else Shard(*map(int, config.shard.split("/")))
 
 
 def run_evaluation(config: EvaluateConfig, recipe: Recipe | None = None, quiet: bool = False) -> Summary:
@@ -98,10 +103,12 @@ def run_evaluation(config: EvaluateConfig, recipe: Recipe | None = None, quiet: 
         }
     )
     folder = Folder(resolved, recipe.checkpoint.sha256 if recipe.checkpoint else "")
-    with StopWish() as stop:
-        run = _Run(resolved, found, policy, recipe, folder, stop, quiet)
-        run.work()
-    return run.finish()
+    note: dict[str, object] = {}
+    with folder.held(lambda: note):
+        with StopWish() as stop:
+            run = _Run(resolved, found, policy, recipe, folder, stop, note, quiet)
+            run.work()
+        return run.finish()
 
 
 class _Run:
@@ -115,10 +122,13 @@ class _Run:
         recipe: Recipe,
         folder: Folder,
         stop: StopWish,
+        note: dict[str, object],
         quiet: bool,
     ) -> None:
         self._config, self._found, self._policy, self._recipe = config, found, policy, recipe
         self._folder, self._stop = folder, stop
+        self._note = note
+        """What others may read of how far the run is."""
         self._open: dict[str, tuple[int, Record]] = {}
         """Puzzles in work: id -> (place in the input, record)."""
         self._scribe = Scribe(folder, found.task)
@@ -128,17 +138,25 @@ class _Run:
         self._cut_off = False
         self._session = Session(checkpoint_sha256=recipe.checkpoint.sha256 if recipe.checkpoint else "")
         self._progress = Progress(self._total, self._done_before, quiet)
+        self._replica_s, self._seen_at = 0.0, 0.0
+        self._retries_before = RETRIES.total
+        self._tell(self._standing(0.0, 0))
 
     def work(self) -> None:
         """Do what is left; on return, or whatever is raised, every verdict is written."""
         if self._left == 0:
+            if not self._folder.finished:
+                self._folder.begin(self._total)
+            self._folder.complete()
             return
         from eqr_ray.distributed.cluster import connect
 
         with connect(self._config.address) as cluster:
             self._stop.install()
-            self._folder.begin()
+            self._folder.begin(self._total)
             self._drive(cluster)
+        if not self._cut_off:
+            self._folder.complete()
 
     def _drive(self, cluster: Cluster) -> None:
         from eqr_ray.distributed.driver import Driver
@@ -151,7 +169,7 @@ class _Run:
             for batch in verdicts:
                 self._scribe.note([Finished(*self._open.pop(verdict.puzzle_id), verdict) for verdict in batch])
                 now = time.monotonic() - started
-                self._progress.show(self._standing(now, driver.effort.ready))
+                self._show(now, driver.effort.ready)
                 if self._stop.name is not None:
                     self._cut_off = True
                     break
@@ -163,7 +181,7 @@ class _Run:
             self._session = self._took(now, driver, coordinator)
             self._scribe.flush(now)
             self._folder.write_sessions(self._session)
-            self._progress.show(self._standing(now, driver.effort.most_ready), last=True)
+            self._show(now, driver.effort.most_ready, last=True)
             self._progress.close()
             verdicts.close()
 
@@ -177,6 +195,7 @@ class _Run:
                 wall_s=sum(session.wall_s for session in sessions),
                 replicas=max(session.replicas for session in sessions),
                 lost_slices=sum(session.lost_slices for session in sessions),
+                storage_retries=sum(session.storage_retries for session in sessions),
                 checkpoint=self._recipe.checkpoint,
                 policy=spec_of(self._policy).as_dict(),
                 seed=self._config.seed,
@@ -237,11 +256,24 @@ class _Run:
         return coordinator, staffing
 
     def _puzzles(self) -> Iterator[Puzzle]:
-        records = read_puzzles(self._config.puzzles, self._found.task, self._config.limit)
+        records = read_puzzles(self._config.puzzles, self._found.task, self._config.limit, shard_of(self._config))
         for place, record in enumerate(records):
             if record.puzzle.puzzle_id not in self._folder.finished:
                 self._open[record.puzzle.puzzle_id] = (place, record)
                 yield record.puzzle
+
+    def _show(self, now: float, replicas: int, last: bool = False) -> None:
+        self._replica_s += (now - self._seen_at) * replicas
+        self._seen_at = now
+        standing = self._standing(now, replicas)
+        self._progress.show(standing, last)
+        self._tell(standing)
+
+    def _tell(self, standing: Standing) -> None:
+        """Let whoever asks for the run's status read how it stands; the keys are always the same."""
+        self._note.update(
+            {**asdict(standing), "replica_s": self._replica_s, "storage_retries": RETRIES.total - self._retries_before}
+        )
 
     def _took(self, now: float, driver: Driver, coordinator: Coordinator) -> Session:
         counters = coordinator.counters()
@@ -252,6 +284,10 @@ class _Run:
             replicas=driver.effort.most_ready,
             device=", ".join(sorted(driver.effort.devices)),
             checkpoint_sha256=self._session.checkpoint_sha256,
+            replica_s=self._replica_s,
+            lost_replicas=driver.effort.lost_replicas,
+            storage_retries=RETRIES.total - self._retries_before,
+            done=self._scribe.n_done - self._done_before,
         )
 
     def _standing(self, now: float, replicas: int) -> Standing:

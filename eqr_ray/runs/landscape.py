@@ -11,8 +11,8 @@ import numpy as np
 
 from eqr_ray.evaluation.landscape import Ends, landscape_of
 from eqr_ray.evaluation.landscape_report import landscape_page
-from eqr_ray.puzzles.opening import file_system
 from eqr_ray.sim.trace import Trace, read_trace
+from eqr_ray.storage import Place
 from eqr_ray.types import InputError
 
 
@@ -30,10 +30,6 @@ def write_landscape(uri: str) -> str:
     ratings = [None if np.isnan(value) else float(value) for value in trace.rating.tolist()]
     questions = list(zip(trace.source, trace.questions, ratings, strict=True))
     page = landscape_page(landscape_of(ends_of(trace)), asdict(trace.facts), questions)
-    system, root = file_system(uri.rstrip("/"))
-    try:
-        with system.open_output_stream(f"{root}/report.html") as stream:
-            stream.write(page.encode())
-    except OSError as error:
-        raise InputError(f"{uri}/report.html cannot be written ({error}); check the folder's permissions") from None
-    return f"{uri.rstrip('/')}/report.html"
+    place = Place(uri)
+    place.write("report.html", page.encode())
+    return place.address("report.html")

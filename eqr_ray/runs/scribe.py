@@ -7,9 +7,9 @@ run, so that a crash costs a bounded share of it and a long run has few parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from eqr_ray.evaluation.summary import Running
+from eqr_ray.evaluation.summary import SUMMARY_COLUMNS, Running
 from eqr_ray.evaluation.verdicts import VerdictRow, score, to_table
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
@@ -20,7 +20,6 @@ FLUSH_SHARE = 0.02
 """A part is written after this share of the time so far: what a killed driver loses at most, between the bounds below."""
 FLUSH_LEAST_S, FLUSH_MOST_S = 2.0, 300.0
 PART_ROWS = 10_000
-_COLUMNS = tuple(field.name for field in fields(VerdictRow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +33,17 @@ class Finished:
 
 
 class Scribe:
-    """Scores verdicts, writes them to the folder's ledger and adds them up."""
+    """Scores verdicts, writes them to the folder and adds them up."""
 
     def __init__(self, folder: Folder, task: Task) -> None:
-        self._ledger, self._task = folder.ledger, task
+        """folder: held by this run."""
+        self._folder, self._task = folder, task
         self._waiting: list[tuple[int, VerdictRow]] = []
         self._flushed_at = 0.0
         self.running = Running()
         """The numbers of everything that is written."""
-        if folder.finished:
-            self.running.add(self._ledger.table())
+        for part in folder.ledger.tables(list(SUMMARY_COLUMNS)):
+            self.running.add(part)
         self._right = self._judged = 0
         for source in self.running.by_source.values():
             self._right, self._judged = self._right + source.exact, self._judged + source.scored
@@ -76,8 +76,8 @@ class Scribe:
         """Write what waits as one part, in the order of the input."""
         rows = [row for _, row in sorted(self._waiting, key=lambda entry: entry[0])]
         if rows:
-            self._ledger.append([{name: getattr(row, name) for name in _COLUMNS} for row in rows])
-            self._ledger.flush()
-            self.running.add(to_table(rows))
+            verdicts = to_table(rows)
+            self._folder.commit(verdicts)
+            self.running.add(verdicts)
         self._waiting.clear()
         self._flushed_at = now

@@ -7,7 +7,6 @@ never touched.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eqr_ray.config.trace import TraceConfig
-from eqr_ray.coordinator import trajectory_seeds
+from eqr_ray.coordinator import Ledger, trajectory_seeds
 from eqr_ray.puzzles.files import read_puzzles
-from eqr_ray.puzzles.opening import file_system
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.runs.progress import Progress, Standing
 from eqr_ray.sim.trace import BYTES_PER_ITERATION, MANIFEST, TraceFacts, Tracks, pack, read_facts, trace_ledger
-from eqr_ray.types import U8, InputError
+from eqr_ray.storage import Place, RunLock
+from eqr_ray.types import U8, InputError, StorageError
 
 if TYPE_CHECKING:
     from eqr_ray.distributed.crew import Done
@@ -96,13 +95,22 @@ def run_trace(config: TraceConfig, quiet: bool = False) -> TraceSummary:
     before = read_facts(config.out)
     ledger = trace_ledger(config.out)
     _check_earlier(config, before, facts, bool(ledger.parts))
+    own = Place(config.out)
+    with RunLock(own, config.resume):
+        if before is None:
+            _write_manifest(own, facts)
+        ledger.refresh()
+        return _record(config, recipe, records, ledger, quiet)
+
+
+def _record(
+    config: TraceConfig, recipe: PieceRecorder, records: list[Record], ledger: Ledger, quiet: bool
+) -> TraceSummary:
     finished = ledger.finished_ids() if ledger.parts else set()
     left = [(place, record) for place, record in enumerate(records) if record.puzzle.puzzle_id not in finished]
     n_iterations = len(left) * config.depth * config.breadth
     if not quiet:
         print_size(len(left), config)
-    if before is None:
-        _write_manifest(config.out, facts)
     started = time.monotonic()
     by_id = {record.puzzle.puzzle_id: (place, record) for place, record in left}
     pieces = _pieces([record for _, record in left], config.piece)
@@ -200,18 +208,11 @@ def _check_earlier(config: TraceConfig, before: TraceFacts | None, facts: TraceF
             )
 
 
-def _write_manifest(out: str, facts: TraceFacts) -> None:
-    from pyarrow import ArrowException, fs
-
-    system, root = file_system(out.rstrip("/"))
+def _write_manifest(place: Place, facts: TraceFacts) -> None:
     try:
-        if isinstance(system, fs.LocalFileSystem):
-            os.makedirs(root, exist_ok=True)
-        with system.open_output_stream(f"{root}/{MANIFEST}") as stream:
-            stream.write(facts.to_json().encode())
-    except (OSError, ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{out}/{MANIFEST} cannot be written ({reason}); check the folder given as out") from None
+        place.write(MANIFEST, facts.to_json().encode())
+    except StorageError as error:
+        raise InputError(f"{error}; the folder is what out names") from None
 
 
 def known_columns(place: int, record: Record) -> dict[str, object]:

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import fs as pafs
 
 from eqr_ray.coordinator import Ledger
-from eqr_ray.puzzles.opening import file_system
-from eqr_ray.types import F32, F64, I32, U8, U64, Bool, InputError, Puzzle
+from eqr_ray.storage import Place
+from eqr_ray.types import F32, F64, I32, U8, U64, Bool, InputError, Puzzle, StorageError
 
 TRACE_SCHEMA = pa.schema(
     [
@@ -163,21 +162,23 @@ def pack(tracks: Tracks) -> dict[str, object]:
 
 def trace_ledger(uri: str) -> Ledger:
     """Open the ledger of a trace's folder."""
-    return Ledger(f"{uri.rstrip('/')}/{FOLDER}", TRACE_SCHEMA, write_options=WRITE_OPTIONS)
+    return Ledger(Place(uri).at(FOLDER).uri, TRACE_SCHEMA, write_options=WRITE_OPTIONS)
 
 
 def read_facts(uri: str) -> TraceFacts | None:
     """Return what made the trace of a folder, None where there is none; InputError for a manifest that cannot be read."""
-    system, root = file_system(uri.rstrip("/"))
-    path = f"{root}/{MANIFEST}"
-    if system.get_file_info(path).type != pafs.FileType.File:
+    place = Place(uri)
+    try:
+        content = place.read(MANIFEST)
+    except StorageError as error:
+        raise InputError(str(error)) from None
+    if content is None:
         return None
     try:
-        with system.open_input_stream(path) as stream:
-            values = json.loads(bytes(stream.read()))
+        values = json.loads(content)
         known = {column.name for column in fields(TraceFacts)}
         return TraceFacts(**{name: value for name, value in values.items() if name in known})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{uri}/{MANIFEST} is not the manifest of a trace ({error}); record the trace again") from None
 
 

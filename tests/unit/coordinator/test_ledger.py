@@ -56,6 +56,7 @@ def test_what_a_crash_left_half_written_is_removed_and_never_read(tmp_path: Path
     (tmp_path / "notes.txt").write_text("mine")
     ledger = Ledger(tmp_path, SCHEMA)
     assert ledger.finished_ids() == set()
+    ledger.refresh()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt"]
 
 

@@ -1,11 +1,14 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from eqr_ray.config import EvaluateConfig
-from eqr_ray.evaluation.verdicts import VERDICT_SCHEMA, VerdictRow
+from eqr_ray.evaluation.verdicts import VERDICT_SCHEMA, VerdictRow, to_table
 from eqr_ray.runs.folder import Folder, Session
+from eqr_ray.runs.manifest import MANIFEST, Superseded, read_manifest
+from eqr_ray.storage import Held, Place
 from eqr_ray.types import InputError
 
 ROW = VerdictRow(
@@ -20,23 +23,103 @@ def config(out: Path, **changes: object) -> EvaluateConfig:
     return EvaluateConfig.model_validate({"puzzles": "p.csv", "out": str(out), **changes})
 
 
+def rows(*names: str) -> pa.Table:
+    return to_table([replace(ROW, puzzle_id=name) for name in names])
+
+
 def begun(out: Path) -> Folder:
     """Return the folder of a run with one verdict and one session."""
     folder = Folder(config(out), "aaaa")
-    folder.begin()
-    folder.ledger.append([{field.name: getattr(ROW, field.name) for field in fields(ROW)}])
-    folder.ledger.flush()
-    folder.write_sessions(
-        Session(wall_s=2.0, nfe_computed=4, lost_slices=1, replicas=2, device="cpu", checkpoint_sha256="aaaa")
-    )
+    with folder.held():
+        folder.begin(3)
+        folder.commit(rows("p1"))
+        folder.write_sessions(
+            Session(wall_s=2.0, nfe_computed=4, lost_slices=1, replicas=2, device="cpu", checkpoint_sha256="aaaa")
+        )
     return folder
+
+
+def again(out: Path, **changes: object) -> Folder:
+    return Folder(config(out, resume=True, **changes), "aaaa")
 
 
 def test_opening_a_folder_writes_nothing(tmp_path: Path):
     folder = Folder(config(tmp_path / "a" / "b"))
     assert not (tmp_path / "a").exists()
-    folder.begin()
-    assert sorted(file.name for file in (tmp_path / "a" / "b").iterdir()) == ["config.json"]
+    with folder.held():
+        folder.begin(None)
+    assert sorted(file.name for file in (tmp_path / "a" / "b").iterdir()) == ["config.json", "manifest.json"]
+
+
+def test_a_second_run_is_refused_while_the_first_one_writes(tmp_path: Path):
+    with (
+        Folder(config(tmp_path)).held(),
+        pytest.raises(Held, match=r"is being written by process \d+ on .*--shard i/n"),
+    ):
+        Folder(config(tmp_path)).held().__enter__()
+    with Folder(config(tmp_path)).held():
+        pass
+
+
+def test_a_part_that_no_manifest_names_is_taken_in_once(tmp_path: Path):
+    begun(tmp_path)
+    folder = again(tmp_path)
+    with folder.held():
+        folder.ledger.write(rows("p2"))
+        folder.ledger.write(rows("p2", "p3"))
+        folder.ledger.write(rows("p1"))
+    folder = again(tmp_path)
+    with folder.held():
+        assert sorted(folder.finished) == ["p1", "p2", "p3"]
+        assert folder.manifest.rows == 3
+        assert [part["puzzle_id"].to_pylist() for part in folder.ledger.tables()] == [["p1"], ["p2"], ["p3"]]
+
+
+def test_a_folder_of_a_version_without_manifests_goes_on(tmp_path: Path):
+    begun(tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    folder = again(tmp_path)
+    with folder.held():
+        assert (folder.manifest.rows, folder.manifest.nfe) == (1, 4)
+
+
+def test_a_driver_that_was_taken_over_adds_nothing(tmp_path: Path):
+    begun(tmp_path)
+    silent, successor = again(tmp_path), again(tmp_path)
+    with silent.held():
+        (tmp_path / "lock.json").unlink()
+        with successor.held():
+            successor.commit(rows("p2"))
+            with pytest.raises(Superseded, match="another run has taken"):
+                silent.commit(rows("p2", "p3"))
+    manifest = read_manifest(Place(tmp_path))
+    assert manifest is not None
+    assert manifest.rows == 2
+    assert len(list((tmp_path / "verdicts").iterdir())) == 2
+
+
+def test_an_owner_goes_on_past_a_part_of_a_driver_that_was_taken_over(tmp_path: Path):
+    silent = begun(tmp_path)
+    with (owner := again(tmp_path)).held():
+        silent.ledger.write(rows("p2"))
+        owner.commit(rows("p2", "p3"))
+        assert [part.name for part in owner.manifest.parts] == ["part-00000.parquet", "part-00002.parquet"]
+        owner.complete()
+    assert sorted(file.name for file in (tmp_path / "verdicts").iterdir()) == [
+        "part-00000.parquet",
+        "part-00002.parquet",
+    ]
+
+
+def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path: Path):
+    begun(tmp_path)
+    (tmp_path / MANIFEST).write_text("{")
+    with pytest.raises(InputError, match=r"manifest.json is damaged; remove it"), again(tmp_path).held():
+        pass
+
+
+def test_a_shard_has_a_folder_of_its_own(tmp_path: Path):
+    assert Folder(config(tmp_path, shard="2/4")).place.root == str(tmp_path / "shards" / "2-of-4")
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json", "report.html"])
@@ -51,14 +134,17 @@ def test_a_folder_with_verdicts_is_refused_unless_the_run_resumes(tmp_path: Path
     begun(tmp_path)
     with pytest.raises(InputError, match="--resume, or choose another folder"):
         Folder(config(tmp_path), "aaaa")
-    again = Folder(config(tmp_path, resume=True), "aaaa")
-    assert again.finished == {"p1"}
-    assert [session.nfe_computed for session in again.sessions] == [4]
+    folder = again(tmp_path)
+    assert [session.nfe_computed for session in folder.sessions] == [4]
+    with folder.held():
+        assert list(folder.finished) == ["p1"]
 
 
 def test_a_folder_that_was_begun_and_has_no_verdict_is_free(tmp_path: Path):
-    Folder(config(tmp_path)).begin()
-    assert Folder(config(tmp_path)).finished == set()
+    with (folder := Folder(config(tmp_path))).held():
+        folder.begin(1)
+    with (folder := Folder(config(tmp_path))).held():
+        assert len(folder.finished) == 0
 
 
 def test_a_run_resumes_only_with_what_its_verdicts_depend_on(tmp_path: Path):
@@ -86,9 +172,8 @@ def test_damaged_totals_of_earlier_sessions_are_named(tmp_path: Path):
 
 def test_totals_of_all_sessions_are_kept(tmp_path: Path):
     begun(tmp_path)
-    again = Folder(config(tmp_path, resume=True), "aaaa")
-    again.write_sessions(Session(nfe_computed=10, checkpoint_sha256="aaaa"))
-    third = Folder(config(tmp_path, resume=True), "aaaa")
+    again(tmp_path).write_sessions(Session(nfe_computed=10, checkpoint_sha256="aaaa"))
+    third = again(tmp_path)
     assert [session.nfe_computed for session in third.sessions] == [4, 10]
 
 
