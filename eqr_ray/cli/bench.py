@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eqr_ray.cli.bench_scale import scale
 from eqr_ray.cli.bench_serve import serve
 from eqr_ray.cli.group import LazyGroup
 
@@ -24,6 +25,7 @@ def bench() -> None:
 
 
 bench.add_command(serve)
+bench.add_command(scale)
 
 
 @bench.command(context_settings=_HELP)

@@ -6,7 +6,7 @@ import click
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "config", required=True, metavar="YAML", help="The recipe; see configs/train.")
+@click.option("--config", "config", metavar="YAML", help="The recipe; see configs/train.")
 @click.option("--out", required=True, metavar="DIR", help="Where checkpoint, log and state go.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."
@@ -19,7 +19,7 @@ import click
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network's block; worth it on a GPU.")
 def train(
-    config: str,
+    config: str | None,
     out: str,
     overrides: tuple[str, ...],
     minutes: float | None,

@@ -272,7 +272,12 @@ class _Run:
     def _tell(self, standing: Standing) -> None:
         """Let whoever asks for the run's status read how it stands; the keys are always the same."""
         self._note.update(
-            {**asdict(standing), "replica_s": self._replica_s, "storage_retries": RETRIES.total - self._retries_before}
+            {
+                **asdict(standing),
+                "replica_s": self._replica_s,
+                "storage_retries": RETRIES.total - self._retries_before,
+                "sessions_before": len(self._folder.sessions),
+            }
         )
 
     def _took(self, now: float, driver: Driver, coordinator: Coordinator) -> Session:
