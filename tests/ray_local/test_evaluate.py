@@ -145,7 +145,7 @@ def start(out: Path, puzzles: str, home: Path, address: str) -> subprocess.Popen
     command = [sys.executable, str(HERE / "sim_run.py"), str(out), puzzles, address, "0.02"]
     env = os.environ | {"HOME": str(home), "RAY_TMPDIR": str(home)}
     run = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    ends = time.monotonic() + 120
+    ends = time.monotonic() + 240
     while not list(out.glob("verdicts/part-*.parquet")):
         assert run.poll() is None, run.communicate()[1]
         assert time.monotonic() < ends, "no part was written in time"
