@@ -7,7 +7,7 @@ import click
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "config", metavar="YAML", help="The recipe; see configs/train.")
-@click.option("--out", required=True, metavar="DIR", help="Where checkpoint, log and state go.")
+@click.option("--out", required=True, metavar="DIR", help="Where checkpoint, log and state go; local or s3://.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."
 )
@@ -29,9 +29,23 @@ def train(
     compiled: bool,
 ) -> None:
     """Train a checkpoint from a recipe, or continue an interrupted run."""
-    from eqr_ray.training.run import train_from_config
+    from pathlib import Path
 
-    folder = train_from_config(
-        config, overrides, out=out, minutes=minutes, resume=resume, device=device, threads=threads, compiled=compiled
-    )
-    click.echo(folder)
+    from eqr_ray.storage import mirrored
+    from eqr_ray.training.run import train_from_config
+    from eqr_ray.training.state import POINTER
+
+    with mirrored(out, resume, last=POINTER) as local:
+        # A job that is submitted again goes on with what its predecessor has saved, which may be nothing yet.
+        begun = "://" not in out or (Path(local) / POINTER).exists()
+        folder = train_from_config(
+            config,
+            overrides,
+            out=local,
+            minutes=minutes,
+            resume=resume and begun,
+            device=device,
+            threads=threads,
+            compiled=compiled,
+        )
+        click.echo(str(folder).replace(local, out.rstrip("/"), 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eqr_ray.config.tune import load_tune_config
+from eqr_ray.config.tune import TuneConfig, load_tune_config
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,22 +33,30 @@ def tune(config_file: str | None, overrides: tuple[str, ...], **options: object)
     config = load_tune_config(config_file, overrides, options)
 
     from eqr_ray.cli.group import Interrupted
+    from eqr_ray.storage import mirrored
 
+    out = config.out
     try:
-        if config.dynamics is not None:
-            from eqr_ray.tuning.dynamics import run_dynamics
-
-            for point in run_dynamics(config):
-                click.echo(
-                    f"beta {point.beta:.4f}  init_std {point.init_std:.3f}  damping {point.damping:.3f}  "
-                    f"accuracy {100 * point.accuracy:.2f} %  NFE {point.nfe_mean:.1f}  of {point.puzzles:,} puzzles"
-                )
-            return
-        from eqr_ray.tuning.run import run_tune
-
-        summary = run_tune(config)
+        with mirrored(out, config.resume) as folder:
+            _tune(config.model_copy(update={"out": folder}), out)
     except KeyboardInterrupt:
-        raise Interrupted(f"the study is kept in {config.out}; the same command with --resume goes on") from None
+        raise Interrupted(f"the study is kept in {out}; the same command with --resume goes on") from None
+
+
+def _tune(config: TuneConfig, out: str) -> None:
+    """Run a study in a local folder and print what it found; `out` is the folder's name for the user."""
+    if config.dynamics is not None:
+        from eqr_ray.tuning.dynamics import run_dynamics
+
+        for point in run_dynamics(config):
+            click.echo(
+                f"beta {point.beta:.4f}  init_std {point.init_std:.3f}  damping {point.damping:.3f}  "
+                f"accuracy {100 * point.accuracy:.2f} %  NFE {point.nfe_mean:.1f}  of {point.puzzles:,} puzzles"
+            )
+        return
+    from eqr_ray.tuning.run import run_tune
+
+    summary = run_tune(config)
     click.echo(
         f"study     {summary.trials:,} trials ({summary.failed} failed) on {summary.puzzles:,} puzzles, {len(summary.front)} on the front"
     )
@@ -61,4 +69,4 @@ def tune(config_file: str | None, overrides: tuple[str, ...], **options: object)
             click.echo(
                 f"          live {100 * own.live.exact_accuracy:.2f} % at {own.live.nfe_mean:.1f} of {own.live.puzzles:,}"
             )
-    click.echo(f"files     {summary.out.rstrip('/')}/front.csv, front.svg, tuned.json and one YAML a policy")
+    click.echo(f"files     {out.rstrip('/')}/front.csv, front.svg, tuned.json and one YAML a policy")

@@ -40,7 +40,9 @@ class DynamicsConfig(Config):
 class TuneConfig(Config):
     """One study: two objectives, exact accuracy up and iterations a puzzle down. Give `trace`, or `dynamics` for live runs."""
 
-    out: Text = Field(description="the local folder that study, front and policies go to")
+    out: Text = Field(
+        description="the folder that study, front and policies go to; one on s3:// is kept up to date as the study goes on"
+    )
     trace: Text | None = Field(
         default=None, description="the labelled trace that policies are replayed on; local or s3://"
     )
@@ -88,10 +90,6 @@ class TuneConfig(Config):
         if unknown or not self.policies:
             raise ValueError(
                 f"policies must be some of {', '.join(KINDS)}, got {list(self.policies)}; correct the list"
-            )
-        if "://" in self.out:
-            raise ValueError(
-                f"out must be a local folder, got {self.out}; a journal cannot be appended to on object storage"
             )
         return self
 
