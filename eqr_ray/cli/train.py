@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from eqr_ray.cli.group import Interrupted
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "config", metavar="YAML", help="The recipe; see configs/train.")
@@ -32,20 +34,25 @@ def train(
     from pathlib import Path
 
     from eqr_ray.storage import mirrored
-    from eqr_ray.training.run import train_from_config
+    from eqr_ray.training.run import TrainingStopped, train_from_config
     from eqr_ray.training.state import POINTER
 
     with mirrored(out, resume, last=POINTER) as local:
         # A job that is submitted again goes on with what its predecessor has saved, which may be nothing yet.
         begun = "://" not in out or (Path(local) / POINTER).exists()
-        folder = train_from_config(
-            config,
-            overrides,
-            out=local,
-            minutes=minutes,
-            resume=resume and begun,
-            device=device,
-            threads=threads,
-            compiled=compiled,
-        )
+        try:
+            folder = train_from_config(
+                config,
+                overrides,
+                out=local,
+                minutes=minutes,
+                resume=resume and begun,
+                device=device,
+                threads=threads,
+                compiled=compiled,
+            )
+        except TrainingStopped as stopped:
+            raise Interrupted(
+                f"{stopped}; what is done is kept in {out}; the same command with --resume goes on"
+            ) from None
         click.echo(str(folder).replace(local, out.rstrip("/"), 1))

@@ -68,7 +68,11 @@ def bundled() -> dict[str, Path]:
 
 
 def fetch(reference: str) -> CheckpointFiles:
-    """Read a checkpoint by bundled name, folder path or `s3://` URI; InputError when it is missing or damaged."""
+    """Read a checkpoint by bundled name, folder path, `s3://` or `hf://` URI; InputError when it is missing or damaged."""
+    if reference.startswith("hf://"):
+        from eqr_ray.model.hub import fetch_from_hub
+
+        return fetch_from_hub(reference)
     if reference in bundled():
         folder, name = str(bundled()[reference]), reference
     elif "://" in reference:
@@ -85,6 +89,11 @@ def fetch(reference: str) -> CheckpointFiles:
         raise InputError(
             f"checkpoint {reference!r} is neither a bundled name ({names}) nor a folder nor a URI; `eqr-ray checkpoint list` shows them"
         )
+    return read_folder(folder, name)
+
+
+def read_folder(folder: str, name: str) -> CheckpointFiles:
+    """Read a checkpoint folder, local or at a URI; InputError when it is incomplete or damaged."""
     values = _json(folder, SPEC)
     try:
         spec = ModelSpec.from_json(values)

@@ -1,104 +1,94 @@
-"""Training puzzles in memory, drawn with a random symmetry and a difficulty curriculum.
-
-Invariants: every draw is a function of (seed, draws so far), so that a resumed run sees the puzzles that an undisturbed one sees; the
-puzzles of the evaluation file never come from here.
-"""
+"""Training puzzles in memory, as arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from eqr_ray.puzzles.arrays import is_array_file, read_arrays
 from eqr_ray.puzzles.files import read_puzzles
-from eqr_ray.puzzles.symmetry import augment
+from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
-from eqr_ray.training.settings import RevealSettings, SourceSettings
-from eqr_ray.types import U8, InputError
+from eqr_ray.training.settings import EvaluationSettings, SourceSettings
+from eqr_ray.types import F32, I32, U8, InputError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """N questions with their answers, (N, S) uint8 each."""
+    """N questions with their answers."""
 
     question: U8
+    """(N, S)"""
     answer: U8
+    """(N, S)"""
+    rating: F32
+    """(N,), NaN where the file has none."""
+    source: I32
+    """(N,) index into `names`."""
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.question)
 
+    def take(self, rows: np.ndarray | slice) -> Pairs:
+        """Return some of the rows."""
+        return Pairs(self.question[rows], self.answer[rows], self.rating[rows], self.source[rows], self.names)
+
+    @classmethod
+    def of(cls, question: U8, answer: U8, rating: F32 | None = None, source: Iterable[str] | None = None) -> Pairs:
+        """Return pairs from columns; without `source` all are of one, without `rating` none is rated."""
+        n = len(question)
+        names, index = np.unique(
+            np.array(["puzzles"] * n if source is None else list(source), str), return_inverse=True
+        )
+        return cls(
+            np.ascontiguousarray(question, np.uint8), np.ascontiguousarray(answer, np.uint8),
+            np.full(n, np.nan, np.float32) if rating is None else np.asarray(rating, np.float32),
+            index.astype(np.int32), tuple(names.tolist()),
+        )  # fmt: skip
+
 
 def load_pairs(source: SourceSettings, task: str, limit: int | None = None) -> Pairs:
     """Read the solved puzzles of one source; a file without a usable puzzle is an InputError."""
-    cells = find_task(task).n_cells
-    if source.path.endswith(".npz"):
-        if not Path(source.path).is_file():
-            raise InputError(f"{source.path}: there is no such file; give the path of a training set")
-        with np.load(source.path, allow_pickle=False) as arrays:
-            if not {"question", "answer"} <= set(arrays.files):
-                raise InputError(
-                    f"{source.path}: arrays `question` and `answer` are needed, found {sorted(arrays.files)}"
-                )
-            question, answer = arrays["question"], arrays["answer"]
-        if question.shape != answer.shape or question.ndim != 2 or question.shape[1] != cells:
-            raise InputError(
-                f"{source.path}: {task} needs (N, {cells}) arrays, got {question.shape} and {answer.shape}"
-            )
-    else:
-        questions, answers = [], []
-        for record in read_puzzles(source.path, task=find_task(task)):
-            if record.answer is not None and (not source.only or record.source in source.only):
-                questions.append(record.puzzle.cells)
-                answers.append(record.answer)
-        question = np.array(questions, np.uint8).reshape(-1, cells)
-        answer = np.array(answers, np.uint8).reshape(-1, cells)
-    stop = None if limit is None else source.skip + limit
-    pairs = Pairs(
-        np.ascontiguousarray(question[source.skip : stop], np.uint8),
-        np.ascontiguousarray(answer[source.skip : stop], np.uint8),
-    )
+    rules = find_task(task)
+    found = _from_arrays(source.path, rules) if is_array_file(source.path) else _from_records(source.path, rules)
+    kept = np.ones(len(found), bool)
+    if source.only:
+        kept &= np.isin(np.array(found.names)[found.source], source.only)
+    if source.min_rating is not None:
+        kept &= found.rating >= source.min_rating
+    if source.max_rating is not None:
+        kept &= found.rating <= source.max_rating
+    pairs = found.take(np.flatnonzero(kept)[source.skip : None if limit is None else source.skip + limit])
     if not len(pairs):
         raise InputError(
-            f"{source.path}: no solved puzzle of task {task} and sources {list(source.only) or 'all'}; training needs answers"
+            f"{source.path}: no solved puzzle of task {task} is left of {len(found)} with sources {list(source.only) or 'all'}, "
+            f"ratings {source.min_rating} to {source.max_rating} and skip {source.skip}; training needs puzzles with answers"
         )
     return pairs
 
 
-class Sampler:
-    """Draws fresh puzzles from a weighted mixture of sources."""
+def load_evaluation(wanted: EvaluationSettings, task: str) -> Pairs | None:
+    """Read the puzzles on which a run is judged; None where the settings name no file."""
+    if wanted.path is None:
+        return None
+    if wanted.per_source is None:
+        return load_pairs(SourceSettings(path=wanted.path), task, wanted.puzzles)
+    pairs = load_pairs(SourceSettings(path=wanted.path), task)
+    first = [np.flatnonzero(pairs.source == k)[: wanted.per_source] for k in range(len(pairs.names))]
+    return pairs.take(np.sort(np.concatenate(first)))
 
-    def __init__(
-        self, sources: tuple[SourceSettings, ...], task: str, augmented: bool, reveal: RevealSettings, seed: int
-    ) -> None:
-        self.task, self.augmented, self.reveal, self.seed = find_task(task), augmented, reveal, seed
-        self.sets = [load_pairs(source, task) for source in sources]
-        weights = [source.weight or float(len(pairs)) for source, pairs in zip(sources, self.sets, strict=True)]
-        self.share = np.array(weights) / sum(weights)
 
-    def draw(self, n: int, drawn: int, progress: float) -> Pairs:
-        """Return n fresh puzzles; `drawn` counts those drawn before, `progress` in [0, 1] is the fraction of the run done."""
-        rng = np.random.default_rng([self.seed, drawn])
-        which = rng.choice(len(self.sets), size=n, p=self.share)
-        rows = (rng.random(n) * np.array([len(pairs) for pairs in self.sets])[which]).astype(np.int64)
-        question = np.stack([self.sets[k].question[row] for k, row in zip(which, rows, strict=True)])
-        answer = np.stack([self.sets[k].answer[row] for k, row in zip(which, rows, strict=True)])
-        if self.augmented:
-            variants = augment(self.task, question, answer, rng)
-            question, answer = variants.questions, variants.answers
-        return Pairs(self._revealed(question, answer, progress, rng), answer)
+def _from_arrays(path: str, task: Task) -> Pairs:
+    arrays = read_arrays(path, task)
+    return Pairs.of(arrays.question, arrays.answer, arrays.rating, arrays.source)
 
-    def _revealed(self, question: U8, answer: U8, progress: float, rng: np.random.Generator) -> U8:
-        first, last = self.reveal.share
-        share = first + (last - first) * min(1.0, progress / self.reveal.until)
-        if not self.reveal.most or share <= 0:
-            return question
-        n, cells = question.shape
-        count = np.where(rng.random(n) < share, rng.integers(1, self.reveal.most + 1, size=n), 0)
-        order = np.argsort(np.where(question == 0, rng.random((n, cells)), 2.0), axis=1)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.broadcast_to(np.arange(cells), (n, cells)), axis=1)
-        shown = (rank < count[:, None]) & (question == 0)
-        # A cell stays blank even in an easy draw, so that every row has something to learn.
-        shown &= rank < (question == 0).sum(1, keepdims=True) - 1
-        return np.where(shown, answer, question).astype(np.uint8)
+
+def _from_records(path: str, task: Task) -> Pairs:
+    records = [record for record in read_puzzles(path, task=task) if record.answer is not None]
+    question = np.array([record.puzzle.cells for record in records], np.uint8).reshape(-1, task.n_cells)
+    answer = np.array([record.answer for record in records], np.uint8).reshape(-1, task.n_cells)
+    rating = np.array([np.nan if record.rating is None else record.rating for record in records], np.float32)
+    return Pairs.of(question, answer, rating, [record.source for record in records])

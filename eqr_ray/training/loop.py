@@ -2,31 +2,55 @@
 
 Segmented online training (arXiv 2605.21488 section 4): every segment is a loss, an optimizer step and a detached carry; a row is
 replaced by a fresh puzzle when the q head halts it or its segments are used up. Invariants, asserted in tests/unit/training: a step is
-a function of (settings, state); a state saved and loaded goes on bit for bit (CPU, float32).
+a function of (settings, state), whatever the number of workers, up to rounding; a state saved and loaded goes on bit for bit (CPU,
+float32).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eqr_ray.model.checkpoint import load
+from eqr_ray.model.checkpoint import CheckpointFiles, build, fetch
 from eqr_ray.model.layers import truncated_normal_
 from eqr_ray.model.network import EquilibriumReasoner
-from eqr_ray.training.data import Sampler
+from eqr_ray.training.arithmetic import arithmetic
+from eqr_ray.training.data import Pairs, load_pairs
+from eqr_ray.training.optimizers import learning_rate, make_optimizer
+from eqr_ray.training.peers import NoPeers, Peers
+from eqr_ray.training.report import StepReport
+from eqr_ray.training.sampler import Sampler
 from eqr_ray.training.settings import TrainSettings
 from eqr_ray.types import InputError
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Materials:
+    """What a run reads before it starts; small enough to be sent to every worker."""
+
+    sets: Sequence[Pairs]
+    """The puzzles of each source."""
+    start: CheckpointFiles | None = None
+    """The weights to start from."""
+
+    @classmethod
+    def read(cls, settings: TrainSettings) -> Materials:
+        """Read what the settings name; InputError for what cannot be used."""
+        start = fetch(settings.start_from) if settings.start_from else None
+        if start is not None and start.spec != settings.network.spec(settings.task):
+            raise InputError(
+                f"start_from: checkpoint {start.name} has another network than the settings; make them agree"
+            )
+        return cls([load_pairs(source, settings.task) for source in settings.sources], start)
+
+
 @dataclass(slots=True, eq=False)
 class Carry:
-    """The rows in training: latents that go on from segment to segment, and their puzzles."""
+    """The rows in training: latents that go on from segment to segment, and their puzzles. B is a worker's part of the batch."""
 
     z: Tensor
     """(B, K, T, d) float32"""
@@ -35,37 +59,11 @@ class Carry:
     answer: Tensor
     """(B, S) uint8"""
     segments: Tensor
-    """(B,) int64, segments done; `limit` on a row that must be replaced before the next step."""
+    """(B,) int64, segments done."""
     least: Tensor
     """(B,) int64, segments that the row must run before the q head may end it."""
     halted: Tensor
-    """(B,) bool, rows to replace before the next step."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What one step saw; averages over the batch."""
-
-    loss: float
-    q_loss: float
-    token_accuracy: float
-    exact_accuracy: float
-    """Share of the rows of this step whose answer is right, whatever their segment."""
-    finished: int
-    """Rows that ended in this step."""
-    finished_exact: float
-    """Share of those that ended right; NaN when none ended."""
-    segments: float
-    """Mean segments of the rows that ended; NaN when none ended."""
-    gradient_norm: float
-
-
-def learning_rate(settings: TrainSettings, step: int) -> float:
-    """Return the rate of a step (from 0): linear warm-up, then a cosine to `lr_end` at the last step."""
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    share = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return settings.lr_end + (settings.lr - settings.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    """(whole batch,) bool, rows to replace before the next step."""
 
 
 def token_loss(logits: Tensor, answer: Tensor, kind: str) -> Tensor:
@@ -79,80 +77,84 @@ def token_loss(logits: Tensor, answer: Tensor, kind: str) -> Tensor:
     return (positive.sum(-1).log() - chosen.log()).mean(1).float()
 
 
-def parameter_groups(model: EquilibriumReasoner, weight_decay: float) -> list[dict[str, object]]:
-    """Return AdamW groups: matrices decay; biases, gains and embeddings of positions do not."""
-    decayed = [
-        p for name, p in model.named_parameters() if p.ndim >= 2 and "positions" not in name and "unit_gain" not in name
-    ]
-    chosen = {id(p) for p in decayed}
-    others = [p for p in model.parameters() if id(p) not in chosen]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
 class Trainer:
-    """Model, optimizer, moving average and carry; `step` advances them by one segment."""
+    """Model, optimizer, moving average and carry of one worker; `step` advances them by one segment."""
 
-    def __init__(self, settings: TrainSettings, device: str = "cpu", sampler: Sampler | None = None) -> None:
-        self.settings, self.device = settings, torch.device(device)
+    def __init__(
+        self,
+        settings: TrainSettings,
+        device: str = "cpu",
+        materials: Materials | None = None,
+        peers: Peers | None = None,
+        compiled: bool = False,
+    ) -> None:
+        """`materials` are read from the settings' paths if left out. Raises InputError for settings that cannot be used."""
+        self.settings, self.device, self.peers = settings, torch.device(device), peers or NoPeers()
+        if settings.batch % self.peers.size:
+            raise InputError(
+                f"batch must be a multiple of the number of workers, got batch={settings.batch} and {self.peers.size} workers"
+            )
+        self.rows = settings.batch // self.peers.size
+        self.dtype = arithmetic(settings.dtype, self.device)
         torch.manual_seed(settings.seed)
         self.spec = settings.network.spec(settings.task)
         self.model = EquilibriumReasoner(self.spec).to(self.device)
-        if settings.start_from:
-            found = load(settings.start_from)
-            if found.spec != self.spec:
-                raise InputError(
-                    f"start_from: checkpoint {found.name} has another network than the settings; make them agree"
-                )
-            self.model.load_state_dict(found.model.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay), lr=settings.lr, betas=settings.betas, fused=True
-        )
+        materials = materials or Materials.read(settings)
+        if materials.start is not None:
+            self.model.load_state_dict(build(materials.start).model.state_dict())
+        self.optimizer = make_optimizer(self.model, settings)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        self.sampler = sampler or Sampler(
-            settings.sources, settings.task, settings.augment, settings.reveal, settings.seed
-        )
+        self.judge = EquilibriumReasoner(self.spec).to(self.device).eval().requires_grad_(False)
+        """Carries the averaged weights when a run is evaluated or saved."""
+        if compiled:
+            for model in (self.model, self.judge):
+                model.block = torch.compile(model.block, dynamic=False)  # type: ignore[method-assign]
+        self.sampler = Sampler(materials.sets, settings, self.device)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed + 1)
         self.steps_done = 0
         self.drawn = 0
-        b, s = settings.batch, self.spec.cells
-        cells = torch.zeros(b, s, dtype=torch.uint8, device=self.device)
+        cells = torch.zeros(self.rows, self.spec.cells, dtype=torch.uint8, device=self.device)
         self.carry = Carry(
-            z=torch.zeros(b, self.spec.latents, self.spec.tokens, self.spec.hidden, device=self.device),
+            z=torch.zeros(self.rows, self.spec.latents, self.spec.tokens, self.spec.hidden, device=self.device),
             question=cells, answer=cells.clone(),
-            segments=torch.zeros(b, dtype=torch.int64, device=self.device),
-            least=torch.zeros(b, dtype=torch.int64, device=self.device),
-            halted=torch.ones(b, dtype=torch.bool, device=self.device),
+            segments=torch.zeros(self.rows, dtype=torch.int64, device=self.device),
+            least=torch.zeros(self.rows, dtype=torch.int64, device=self.device),
+            halted=torch.ones(settings.batch, dtype=torch.bool, device=self.device),
         )  # fmt: skip
 
     def _refill(self) -> None:
-        carry = self.carry
-        rows = carry.halted.nonzero().squeeze(1)
-        n = len(rows)
+        """Replace the rows that ended; every worker draws for the whole batch and keeps its part."""
+        carry, settings = self.carry, self.settings
+        ended = carry.halted.nonzero().squeeze(1)
+        n = len(ended)
         if not n:
             return
-        fresh = self.sampler.draw(n, self.drawn, self.steps_done / self.settings.steps)
+        fresh = self.sampler.draw(n, self.drawn, self.steps_done / settings.steps)
         self.drawn += n
-        carry.question[rows] = torch.from_numpy(fresh.question).to(self.device)
-        carry.answer[rows] = torch.from_numpy(fresh.answer).to(self.device)
-        carry.z[rows] = self.model.start(
+        start = self.model.start(
             n, lambda shape: truncated_normal_(torch.empty(shape, device=self.device), 1.0, self.generator)
         )
+        limit = settings.segments
+        least = torch.ones_like(ended)
+        if limit > 1:
+            random = torch.randint(2, limit + 1, (n,), device=self.device, generator=self.generator)
+            explores = torch.rand(n, device=self.device, generator=self.generator) < settings.halt_exploration
+            least = torch.where(explores, random, least)
+        first = self.peers.rank * self.rows
+        mine = ((ended >= first) & (ended < first + self.rows)).nonzero().squeeze(1)
+        rows = ended[mine] - first
+        carry.question[rows], carry.answer[rows] = fresh.question[mine], fresh.answer[mine]
+        carry.z[rows] = start[mine]
         carry.segments[rows] = 0
-        limit = self.settings.segments
-        least = (
-            torch.randint(2, limit + 1, (n,), device=self.device, generator=self.generator)
-            if limit > 1
-            else torch.ones_like(rows)
-        )
-        explores = torch.rand(n, device=self.device, generator=self.generator) < self.settings.halt_exploration
-        carry.least[rows] = torch.where(explores, least, torch.ones_like(least))
+        carry.least[rows] = least[mine]
 
     def _noise(self, site: int) -> Tensor:
         shape = (self.settings.batch, self.spec.tokens, self.spec.hidden)
-        return torch.randn(shape, device=self.device, generator=self.generator)
+        whole = torch.randn(shape, device=self.device, generator=self.generator)
+        return whole[self.peers.rank * self.rows :][: self.rows]
 
     def _iterations(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
-        """Yield (z, q_halt source logits, supervised) after every iteration of the segment."""
+        """Yield (z, logits, supervised) after every iteration of the segment."""
         settings, z = self.settings, self.carry.z
         x = self.model.embed(self.carry.question)
         for i in range(settings.segment_iterations):
@@ -165,7 +167,7 @@ class Trainer:
         settings, carry = self.settings, self.carry
         self._refill()
         losses, q_losses = [], []
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.dtype == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             for state, logits, supervised in self._iterations():
                 z = state
                 if not supervised:
@@ -178,6 +180,7 @@ class Trainer:
             loss, q_loss = torch.stack(losses).mean(), torch.stack(q_losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss + settings.q_weight * q_loss)
+        self.peers.average_([p.grad for p in self.model.parameters() if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.steps_done)
@@ -185,18 +188,14 @@ class Trainer:
         self._update_average()
         carry.z = z.detach().float()
         carry.segments += 1
-        carry.halted = carry.segments >= settings.segments
+        ended = carry.segments >= settings.segments
         if settings.act:
-            carry.halted |= (q.detach() > 0) & (carry.segments >= carry.least)
+            ended |= (q.detach() > 0) & (carry.segments >= carry.least)
+        carry.halted = self.peers.gather(ended)
         self.steps_done += 1
-        ended = carry.halted
-        n = int(ended.sum())
-        return StepReport(
-            loss=float(loss.detach()), q_loss=float(q_loss.detach()), token_accuracy=float(right.float().mean()),
-            exact_accuracy=float(exact.float().mean()), finished=n,
-            finished_exact=float(exact[ended].float().mean()) if n else math.nan,
-            segments=float(carry.segments[ended].float().mean()) if n else math.nan,
-            gradient_norm=float(norm),
+        return StepReport.of(
+            loss=loss.detach(), q_loss=q_loss.detach(), token_accuracy=right.float().mean(), exact=exact,
+            ended=ended, segments=carry.segments, gradient_norm=norm,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -210,11 +209,6 @@ class Trainer:
         )
 
     def averaged_model(self) -> EquilibriumReasoner:
-        """Return a copy of the network with the moving average of its weights."""
-        model = EquilibriumReasoner(self.spec).to(self.device)
-        model.load_state_dict({**self.model.state_dict(), **self.average})
-        return model.eval().requires_grad_(False)
-
-    def random_state(self) -> np.ndarray:
-        """Return the state of the generator of latents and noise, uint8."""
-        return self.generator.get_state().cpu().numpy()
+        """Return the network with the moving average of its weights, as of now; the next call changes it."""
+        self.judge.load_state_dict({**self.model.state_dict(), **self.average})
+        return self.judge

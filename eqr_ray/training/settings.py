@@ -25,6 +25,10 @@ class SourceSettings(Config):
     """Keep only puzzles whose `source` is one of these; all by default."""
     skip: int = Field(default=0, ge=0)
     """Leave out so many puzzles at the head of the file (kept back for calibration or tests)."""
+    min_rating: float | None = None
+    """Keep only puzzles rated so or higher; one without a rating is left out."""
+    max_rating: float | None = None
+    """Keep only puzzles rated so or lower, likewise."""
 
 
 class RevealSettings(Config):
@@ -36,6 +40,18 @@ class RevealSettings(Config):
     """Up to so many cells are revealed, uniformly."""
     until: float = Field(default=0.5, gt=0, le=1)
     """Fraction of the run at which the share has reached its end value."""
+
+
+class DifficultySettings(Config):
+    """Difficulty curriculum: draws come from the easiest puzzles of each source first, by the file's ratings.
+
+    A source without ratings takes no part: all of its puzzles are drawn from the start.
+    """
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of a source's puzzles, easiest first, that the first steps draw from."""
+    until: float = Field(default=0.5, gt=0, le=1)
+    """Fraction of the run at which all puzzles are drawn; linear between."""
 
 
 class NetworkSettings(Config):
@@ -73,6 +89,9 @@ class EvaluationSettings(Config):
 
     path: str | None = None
     puzzles: int = Field(default=256, ge=1)
+    """Take the first so many of the file."""
+    per_source: int | None = Field(default=None, ge=1)
+    """Take the first so many of each source instead."""
     depths: tuple[int, ...] = (1, 4, 16, 64)
     every: int = Field(default=1000, ge=1)
     """Steps between two evaluations."""
@@ -86,6 +105,7 @@ class TrainSettings(Config):
     network: NetworkSettings = NetworkSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     reveal: RevealSettings = RevealSettings()
+    difficulty: DifficultySettings = DifficultySettings()
     start_from: str | None = None
     """Checkpoint (name, folder or URI) whose weights the run starts from; by default random ones."""
     augment: bool = True
@@ -106,16 +126,21 @@ class TrainSettings(Config):
     """A row that the q head halts is replaced by a fresh puzzle; false: every row runs all its segments."""
     halt_exploration: float = Field(default=0.1, ge=0, le=1)
     """Share of rows that must run a random minimum of segments before the q head may replace them."""
+    optimizer: Literal["adamw", "adam_atan2"] = "adamw"
     lr: float = Field(default=2e-3, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up."""
     lr_end: float = Field(default=0.0, ge=0)
-    """Learning rate at the last step, of the cosine; give it the value of `lr` for a constant rate."""
+    """Learning rate at the last step, of the cosine."""
     warmup: int = Field(default=200, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.1, ge=0)
     clip: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.999, ge=0, lt=1)
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the forward and backward pass; weights and optimizer stay float32."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the forward and backward pass; weights and optimizer stay float32. `auto`: bfloat16 where the device has
+    instructions for it.
+    """
     seed: int = 0
     log_every: int = Field(default=100, ge=1)
     save_every: int = Field(default=1000, ge=1)
