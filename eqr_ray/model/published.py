@@ -19,14 +19,13 @@ from torch import Tensor
 
 from eqr_ray.model.spec import ModelSpec, Position
 from eqr_ray.puzzles.maze import MARKS
+from eqr_ray.puzzles.published_folder import PUBLISHED_MARKS
 from eqr_ray.puzzles.sudoku import SudokuTask
 from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.types import InputError
 
 PUBLISHED_MAZE = "maze30x30"
-PUBLISHED_MARKS = "# SGo"
-"""Maze cells of the published data in the order of their tokens, which count from 1 (0 pads)."""
 PUBLISHED_PREFIX = 16
 """Tokens that a puzzle embedding takes up in the variants that have one."""
 _POSITIONS: dict[str, Position] = {"rope": "rope1d", "rope2d": "rope2d", "none": "none"}

@@ -1,4 +1,5 @@
-"""Reads puzzle files: CSV in the published layout, text lines, Parquet, gzip, folders of these; local or on S3.
+"""Reads puzzle files: CSV in the published layout, text lines, Parquet, gzip, folders of these; local or on S3. And the NumPy folders of
+HRM, TRM and EqR.
 
 Invariants, asserted in tests/unit/puzzles/test_puzzle_files.py: what `write_puzzles` writes is read back the same from every format; all
 puzzles of a run have one task; memory does not grow with the file but for a digest of each question; bad input is an
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from eqr_ray.puzzles.maze import MARKS
 from eqr_ray.puzzles.opening import bare, files_of, read_text, stem
+from eqr_ray.puzzles.published_folder import is_published, published_rows
 from eqr_ray.puzzles.record import Record, Registrar, Row, Shard
 from eqr_ray.puzzles.task import Task
 from eqr_ray.storage import Stream, first_line
@@ -36,7 +38,7 @@ def read_puzzles(
     Every file of a folder must hold the same task. Raises InputError, while iterating, for whatever cannot be used.
     """
     registrar = Registrar(task, shard)
-    rows = _every_row(path)
+    rows = _every_row(path, task)
     for row in rows if limit is None else itertools.islice(rows, limit):
         record = registrar.own_record(row)
         if record is not None:
@@ -64,7 +66,10 @@ def first_task(path: str) -> Task:
     return registrar.task
 
 
-def _every_row(path: str) -> Iterator[Row]:
+def _every_row(path: str, task: Task | None = None) -> Iterator[Row]:
+    if is_published(path):
+        yield from published_rows(path, task)
+        return
     for file in files_of(path):
         rows = (
             _parquet_rows(file) if bare(file).lower().endswith(".parquet") else _rows(read_text(file), file, stem(file))

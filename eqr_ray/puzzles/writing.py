@@ -16,6 +16,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eqr_ray.puzzles.arrays import is_array_file, write_arrays
 from eqr_ray.puzzles.files import COLUMNS
 from eqr_ray.puzzles.opening import bare, file_system
 from eqr_ray.puzzles.record import Record
@@ -42,13 +43,15 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
 
 
 def write_puzzles(path: str, records: Iterable[Record]) -> int:
-    """Write records to `path` (.csv, .csv.gz or .parquet; local or URI) and return how many there were.
+    """Write records to `path` (.csv, .csv.gz, .parquet, local or URI; local .npz) and return how many there were.
 
     A local file is written beside its place and moved there when it is whole; raises InputError if it cannot be written.
     """
     ending = bare(path).lower()
+    if is_array_file(ending):
+        return write_arrays(path, records)
     if not ending.endswith((".csv", ".csv.gz", ".parquet")):
-        raise InputError(f"puzzles are written to .csv, .csv.gz or .parquet, got {path}; change the ending")
+        raise InputError(f"puzzles are written to .csv, .csv.gz, .parquet or .npz, got {path}; change the ending")
     system, inner = file_system(path)
     local = "://" not in path
     unfinished = f"{inner}.part-{os.getpid()}" if local else inner
