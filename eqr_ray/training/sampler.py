@@ -1,4 +1,4 @@
-"""Draws fresh puzzles for training: a mixture of sources, easy ones first, symmetries, revealed cells; all on the device.
+"""Draws fresh puzzles for training: a mixture of sources, easy ones first, symmetries, easier versions; all on the device.
 
 Invariants, asserted in tests/unit/training/test_sampler.py: every draw is a function of (seed, draws so far) on one kind of device, so
 that a resumed run sees the puzzles that an undisturbed one sees; the puzzles of the evaluation file never come from here.
@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.training.data import Pairs
+from eqr_ray.training.easing import fill_dead_ends, reveal
 from eqr_ray.training.settings import TrainSettings
 from eqr_ray.training.symmetries import vary
 
@@ -56,7 +57,7 @@ class Sampler:
         question, answer = self.question[rows], self.answer[rows]
         if self.settings.augment:
             question, answer = vary(self.task, question, answer, generator)
-        return Drawn(self._revealed(question, answer, progress, generator), answer)
+        return self._eased(question, answer, progress, generator)
 
     def _open(self, progress: float) -> Tensor:
         """Return (sources,) int64: how many puzzles of each source, easiest first, are drawn from."""
@@ -67,18 +68,15 @@ class Sampler:
         ]
         return torch.tensor(counts, dtype=torch.int64, device=self.device)
 
-    def _revealed(self, question: Tensor, answer: Tensor, progress: float, generator: Generator) -> Tensor:
+    def _eased(self, question: Tensor, answer: Tensor, progress: float, generator: Generator) -> Drawn:
         plan = self.settings.reveal
         first, last = plan.share
         share = first + (last - first) * min(1.0, progress / plan.until)
         if not plan.most or share <= 0:
-            return question
-        n, cells = question.shape
+            return Drawn(question, answer)
+        n = len(question)
         easier = torch.rand(n, generator=generator, device=self.device) < share
         count = torch.randint(1, plan.most + 1, (n,), generator=generator, device=self.device) * easier
-        blank = question == 0
-        order = torch.where(blank, torch.rand(n, cells, generator=generator, device=self.device), 2.0)
-        rank = order.argsort(dim=1).argsort(dim=1)
-        # A cell stays blank even in an easy draw, so that every row has something to learn.
-        most = torch.minimum(count, blank.sum(1) - 1)
-        return torch.where(blank & (rank < most[:, None]), answer, question)
+        if self.task.family == "maze":
+            return Drawn(*fill_dead_ends(question, answer, count, (self.task.rows, self.task.cols)))
+        return Drawn(reveal(question, answer, count, generator), answer)

@@ -32,12 +32,15 @@ class SourceSettings(Config):
 
 
 class RevealSettings(Config):
-    """Difficulty curriculum: some fresh puzzles start with solved cells revealed, fewer as training goes on."""
+    """Difficulty curriculum: some fresh puzzles are made easier, fewer as training goes on.
+
+    A Sudoku starts with solved cells revealed, a maze with its dead ends walled up from their tips.
+    """
 
     share: tuple[float, float] = (0.0, 0.0)
-    """Share of fresh puzzles with revealed cells, at the first step and from `until` on; linear between."""
+    """Share of fresh puzzles that are made easier, at the first step and from `until` on; linear between."""
     most: int = Field(default=0, ge=0)
-    """Up to so many cells are revealed, uniformly."""
+    """Up to so many cells are revealed, or cells of every dead end filled, uniformly."""
     until: float = Field(default=0.5, gt=0, le=1)
     """Fraction of the run at which the share has reached its end value."""
 
