@@ -1,4 +1,4 @@
-"""`eqr-ray bench`: how fast this machine iterates a checkpoint, and how an endpoint holds under load."""
+"""`eqr-ray bench`: how fast this machine iterates a checkpoint and replays a trace, and how an endpoint holds under load."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eqr_ray.cli.bench_allocation import replay, simulate
 from eqr_ray.cli.bench_scale import scale
 from eqr_ray.cli.bench_serve import serve
 from eqr_ray.cli.group import LazyGroup
@@ -24,8 +25,8 @@ def bench() -> None:
     """Measure this machine."""
 
 
-bench.add_command(serve)
-bench.add_command(scale)
+for command in (replay, simulate, serve, scale):
+    bench.add_command(command)
 
 
 @bench.command(context_settings=_HELP)

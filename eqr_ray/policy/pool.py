@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from eqr_ray.policy.posterior import Posterior
-from eqr_ray.types import F64, I32, I64, Allocations, Bool, StopReason, Tallies
+from eqr_ray.policy.posterior import Judgement, Posterior
+from eqr_ray.types import I32, Allocations, Bool, StopReason, Tallies
 
 
 @dataclass(frozen=True)
@@ -48,38 +48,36 @@ class Pool(Posterior):
         fresh = tallies.breadth == 0
         judged = self.judge(tallies)
         agreed = judged.agreed & ~fresh
-        gain = np.where(fresh, np.inf, judged.best)
         decided = np.select([agreed, judged.hopeless], [2, 3], default=0)
         room = np.where(decided > 0, 0, self.budget.nfe - tallies.nfe)
         # A first round must be paid for by the pool however small it is.
         room = np.where(fresh, np.minimum(room, max(self.mean, 1)), room)
         wished = self.grants(tallies, judged, decided, room)
-        cost = self._cost(tallies, wished)
-        chosen = self._affordable(np.where(cost > 0, gain, -np.inf), cost, left, bool(fresh.any()))
-        if not chosen.any():
+        rows, news = self._taken(tallies, wished, judged, fresh, left)
+        if not rows.any() and not news.any():
             stop = tuple(StopReason.CONSENSUS if sure else StopReason.NFE_SPENT for sure in agreed.tolist())
             nothing = np.zeros(n_puzzles, np.int32)
             return Allocations(stop, np.zeros(len(tallies.trajectories), np.int32), nothing, nothing)
-        extend_to: I32 = np.where(chosen[tallies.owner], wished.extend_to, 0).astype(np.int32)
+        extend_to: I32 = np.where(rows, wished.extend_to, 0).astype(np.int32)
         return Allocations(
-            (None,) * n_puzzles, extend_to, np.where(chosen, wished.spawn, 0).astype(np.int32), wished.spawn_to
+            (None,) * n_puzzles, extend_to, np.where(news, wished.spawn, 0).astype(np.int32), wished.spawn_to
         )
 
-    @staticmethod
-    def _cost(tallies: Tallies, wished: Allocations) -> I64:
-        """Return what each puzzle would be granted at most, (P,)."""
-        more = np.where(wished.extend_to > 0, wished.extend_to - tallies.trajectories.depth, 0).astype(np.float64)
-        extended = np.bincount(tallies.owner, weights=more, minlength=len(tallies)).astype(np.int64)
-        return np.asarray(extended + wished.spawn.astype(np.int64) * wished.spawn_to, dtype=np.int64)
+    def _taken(
+        self, tallies: Tallies, wished: Allocations, judged: Judgement, fresh: Bool, left: int
+    ) -> tuple[Bool, Bool]:
+        """Return which extensions (T,) and which new trajectories (P,) of what is wished for the round takes, best index first.
 
-    def _affordable(self, gain: F64, cost: I64, left: int, first_round: bool) -> Bool:
-        """Return the puzzles of the highest gain whose grants fit into a round, (P,); ties go to the lower number."""
-        chosen = np.zeros(len(gain), np.bool_)
-        order = np.argsort(-gain, kind="stable")
-        order = order[np.isfinite(gain[order]) | (gain[order] > 0)]
-        order = order[cost[order] <= left]
-        if not len(order):
-            return chosen
-        limit = left if first_round else max(int(self.haste * left), int(cost[order[0]]))
-        chosen[order[np.cumsum(cost[order]) <= limit]] = True
-        return chosen
+        Each trajectory is weighed alone: beside the best one of a puzzle stand others that are not worth what another puzzle's are.
+        """
+        more = np.where(wished.extend_to > 0, wished.extend_to - tallies.trajectories.depth, 0)
+        cost = np.concatenate([more.astype(np.int64), wished.spawn.astype(np.int64) * wished.spawn_to])
+        index = np.concatenate([judged.extend, np.where(fresh, np.inf, judged.spawn)])
+        taken = np.zeros(len(cost), np.bool_)
+        order = np.argsort(-index, kind="stable")
+        # Ties go to the lower puzzle number, because the sort is stable and rows and puzzles are in its order.
+        order = order[(cost[order] > 0) & (cost[order] <= left)]
+        if len(order):
+            limit = left if fresh.any() else max(int(self.haste * left), int(cost[order[0]]))
+            taken[order[np.cumsum(cost[order]) <= limit]] = True
+        return taken[: len(more)], taken[len(more) :]

@@ -48,6 +48,9 @@ class Posterior:
     """Factor by which breadth grows when it must. Larger needs fewer rounds and overshoots more."""
     deepen: float = 2.0
     """Factor by which depth grows in a round. Less stops nearer to the iteration that is not worth its price, in more rounds."""
+    focus: float = 1.0
+    """Share of its puzzle's best index that a trajectory needs to be extended beside the best: 1 extends one at a time, which costs least,
+    0 all that are worth it, in fewer rounds."""
     min_depth: int = halting.MIN_DEPTH
     """See `HaltRule`."""
     residual_below: float | None = None
@@ -91,6 +94,8 @@ class Posterior:
             raise ValueError(f"price must be at least 0, got price={self.price}")
         if not self.growth >= 1:
             raise ValueError(f"growth must be at least 1, got growth={self.growth}")
+        if not 0 <= self.focus <= 1:
+            raise ValueError(f"focus must be in [0, 1], got focus={self.focus}")
         if not self.deepen > 1:
             raise ValueError(f"deepen must be greater than 1, got deepen={self.deepen}")
         known = self.calibration
@@ -154,7 +159,8 @@ class Posterior:
     def grants(self, tallies: Tallies, judged: Judgement, decided: I64, left: I64) -> Allocations:
         """Grant each puzzle that is not decided (P,) its next round out of `left` iterations (P,)."""
         owner, rows = tallies.owner, tallies.trajectories
-        worth = (judged.extend >= np.maximum(judged.spawn, self.price)[owner]) & (left > 0)[owner]
+        least = np.maximum(np.maximum(judged.spawn, self.price), self.focus * judged.best)
+        worth = (judged.extend >= least[owner]) & (left > 0)[owner]
         # Certainty leaves nothing to gain; a puzzle that must go on nevertheless extends what can be.
         worth &= (rows.status == Status.RUNNING) & (rows.depth < self.depth)
         depth = rows.depth.astype(np.int64)

@@ -40,11 +40,17 @@ class Forecast:
 
 
 def forecast(
-    trace: Trace, policy: Policy, cluster: Cluster, n_puzzles: int | None = None, most_rows: int = 256
+    trace: Trace,
+    policy: Policy,
+    cluster: Cluster,
+    n_puzzles: int | None = None,
+    most_rows: int = 256,
+    open_limit: int | None = None,
 ) -> Forecast:
     """Play `n_puzzles`, as many as the trace has if left out, on a cluster; InputError where the policy does not fit the trace.
 
-    most_rows: rows of the largest slice, as the device takes them.
+    most_rows: rows of the largest slice, as the device takes them. open_limit: puzzles in work at a time; what keeps the replicas busy
+    if left out.
     """
     check_fits(trace, policy)
     n = len(trace) if n_puzzles is None else n_puzzles
@@ -54,7 +60,7 @@ def forecast(
         for puzzle, keys, code in zip(trace.puzzles, trace.keys, trace.right.tolist(), strict=True)
         if code > -2
     }
-    open_limit = min(max(2 * cluster.in_flight * cluster.replicas * most_rows, 1024), 65_536)
+    open_limit = open_limit or min(max(2 * cluster.in_flight * cluster.replicas * most_rows, 1024), 65_536)
     coordinator = Coordinator(policy, trace.facts.seed, slice_rows=most_rows, open_limit=open_limit)
     labelled = exact = 0
     last = ClusterRun()

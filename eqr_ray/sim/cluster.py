@@ -49,6 +49,8 @@ class Cluster:
     """Slices ordered ahead of each replica."""
     first_rows: int = 4
     seed: int = 0
+    starts_s: tuple[float, ...] = ()
+    """Start times of the first replicas, where they were measured; the others draw theirs."""
 
     def __post_init__(self) -> None:
         for name in ("replicas", "in_flight", "first_rows"):
@@ -106,7 +108,9 @@ class _Play:
         name = f"r{self.n_named}"
         self.n_named += 1
         self.starting[name] = self.now
-        delay = self.cluster.start_s * float(np.exp(self.cluster.start_spread * self.rng.standard_normal()))
+        measured, drawn = self.cluster.starts_s, self.rng.standard_normal()
+        delay = self.cluster.start_s * float(np.exp(self.cluster.start_spread * drawn))
+        delay = measured[self.n_named - 1] if self.n_named <= len(measured) else delay
         self.at(self.now + delay, "start", name)
 
     def start(self, name: str) -> None:

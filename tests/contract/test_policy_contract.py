@@ -32,6 +32,7 @@ POLICIES = {
     "posterior, widens first": policy_from(
         "posterior", depth=64, breadth=4, spawn_bias=3.0, spawn_open=0.0, deepen=1.1
     ),
+    "posterior, all at once": policy_from("posterior", depth=64, breadth=6, focus=0.0, first_breadth=3),
     "posterior, three votes": policy_from("posterior", depth=64, breadth=6, least_votes=3, first_breadth=2),
     "shipped economy, without its price": policy_from("economy", price=0.0),
     "shipped balanced, without its price": policy_from("balanced", price=0.0),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from policy_suite import chosen_for, one_of, random_tallies, without_fresh
 
-from eqr_ray.policy import Pool, Posterior, check_allocations, policy_from
+from eqr_ray.policy import Pool, Posterior, calibrated, check_allocations, policy_from
+from eqr_ray.sim.calibrating import fit
 from eqr_ray.sim.landscape import Landscape
 from eqr_ray.sim.made import made_trace
 from eqr_ray.sim.replay import Outcome, Playback, replay
@@ -70,6 +73,17 @@ def test_with_room_for_all_it_reaches_what_the_posterior_reaches() -> None:
         replay(policy_from("pool", mean=256, **own), PLAYBACK),
     )
     assert facts(pooled) == facts(alone)
+
+
+def test_at_an_equal_budget_a_pool_is_at_or_above_the_policy_that_looks_at_one_puzzle() -> None:
+    known = fit(made_trace(200, 32, 8, Landscape(hard_depth=12.0), seed=5), POOLS["pool"].budget.halt)
+    for price in (0.0, 0.004, 0.01, 0.02):
+        alone = replay(calibrated(policy_from("posterior", depth=32, breadth=8, price=price), known), PLAYBACK)
+        budget = math.ceil(alone.nfe_mean)
+        pooled = replay(calibrated(policy_from("pool", depth=32, breadth=8, mean=budget), known), PLAYBACK)
+        assert pooled.nfe_mean <= budget
+        # One puzzle of 150 is what the rounding of the budget and of a last grant may decide.
+        assert pooled.accuracy >= alone.accuracy - 1 / len(TRACE) - 1e-9
 
 
 def test_what_one_puzzle_does_not_need_another_gets() -> None:

@@ -72,6 +72,14 @@ def test_what_promises_less_than_a_new_one_waits_until_breadth_is_used_up() -> N
     assert granted.spawn.tolist() == [1, 0]
 
 
+def test_focus_extends_the_best_alone_or_all_that_are_worth_it() -> None:
+    known = Calibration(extend_bias=0.0, extend_q=1.0, extend_residual=0.0, spawn_bias=-20.0)
+    rows = tally([Row(RUNNING, depth=16, q_halt=1.0), Row(RUNNING, depth=16, q_halt=-1.0)])
+    for focus, wanted in ((1.0, [32, 0]), (0.0, [32, 32])):
+        granted = calibrated(policy_from("posterior", focus=focus), known).allocate(rows)
+        assert granted.extend_to.tolist() == wanted
+
+
 def test_depth_grows_by_the_factor_asked_for() -> None:
     granted = policy_from("posterior", deepen=1.5).allocate(tally([Row(RUNNING, depth=20)]))
     assert granted.extend_to.tolist() == [30]
