@@ -8,7 +8,7 @@ among it, is the checkpoint's own where it has a calibration.
 from __future__ import annotations
 
 SHIPPED: dict[str, tuple[str, dict[str, int | float | str | None]]] = {
-    "economy": ("posterior", {"depth": 128, "breadth": 8, "nfe": 256, "delta": 0.05, "price": 0.004}),
+    "economy": ("posterior", {"depth": 128, "breadth": 8, "nfe": 256, "delta": 0.05, "price": 0.001, "first_depth": 8}),
     "balanced": ("posterior", {"depth": 256, "breadth": 16, "nfe": 1024, "delta": 0.01, "price": 0.001}),
     "max": (
         "posterior",

@@ -30,11 +30,11 @@ from eqr_ray.types import F64, I64, Bool, HaltRule, InputError
 BREADTHS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 """How many trajectories the observed tallies have, up to the trace's breadth."""
 RULES: dict[str, tuple[float, ...]] = {
-    "residual_below": (0.02, 0.05, 0.1, 0.2, 0.4),
-    "q_halt_above": (4.0, 2.0, 1.0, 0.0),
-    "stable_for": (3, 2, 1),
+    "residual_below": (0.05, 0.1, 0.2),
+    "q_halt_above": (4.0, 2.0, 1.0),
+    "stable_for": (3, 2),
 }
-"""What is tried of a halting rule, careful values first."""
+"""What is tried of a halting rule, careful values first. Below two checks in a row a passing dip may halt a trajectory."""
 LEAST_VOTES = 30
 """Settled trajectories below which nothing is fitted."""
 
@@ -93,30 +93,40 @@ def fit(trace: Trace, rule: HaltRule) -> Calibration:
 def best_rule(trace: Trace, policy: Posterior) -> HaltRule:
     """Return the halting rule under which the policy, with a fit under that rule, is worth most on the labelled puzzles.
 
-    Worth is accuracy less what the iterations cost at the policy's price. One parameter after the other is tried, the others held:
-    rules are compared on the same trajectories, so that few puzzles tell them apart. Raises InputError where nothing settles under any.
+    Worth is a right answer less what its iterations cost at the policy's price. One parameter after the other is tried, the others held.
+    Rules are compared puzzle by puzzle on the same trajectories, and one takes another's place only when it is better by more than the
+    standard error of the difference. Raises InputError where nothing settles under any.
     """
     trace = trace.take(np.flatnonzero(trace.labelled))
     playback = Playback(trace)
-    worths: dict[HaltRule, float] = {}
+    worths: dict[HaltRule, F64 | None] = {}
 
-    def worth(rule: HaltRule) -> float:
+    def worth(rule: HaltRule) -> F64 | None:
+        """Return (P,), None where too little settles to fit."""
         if rule not in worths:
             try:
                 found = replay(calibrated(policy, fit(trace, rule)), playback)
-                worths[rule] = found.accuracy - policy.price * found.nfe_mean
+                worths[rule] = found.exact - policy.price * found.nfe
             except InputError:
-                worths[rule] = -math.inf
+                worths[rule] = None
         return worths[rule]
 
     best = policy.budget.halt
     for name, values in RULES.items():
-        # Of equals the first: the rule held so far, and then the more careful one.
-        tried = [replace(best, **{name: value}) for value in values]  # type: ignore[arg-type]
-        best = max((best, *tried), key=worth)
-    if worth(best) == -math.inf:
+        for value in values:
+            tried = replace(best, **{name: value})  # type: ignore[arg-type]
+            if _better(worth(tried), worth(best)):
+                best = tried
+    if worth(best) is None:
         fit(trace, best)
     return best
+
+
+def _better(new: F64 | None, old: F64 | None) -> bool:
+    if new is None or old is None:
+        return new is not None
+    gain = new - old
+    return bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
 
 
 def quality(trace: Trace, policy: Posterior) -> Quality:
