@@ -164,6 +164,8 @@ def _ray(manifest: dict, kind: str) -> list[str]:
             found.append(f"submissionMode {spec['submissionMode']} is none of {sorted(SUBMISSION_MODES)}")
         if not spec.get("shutdownAfterJobFinishes"):
             found.append("the cluster would stay, and be billed, after the job")
+        if set(spec.get("entrypoint", "")) & set(";|&<>$`\"'"):
+            found.append("entrypoint is for the submitter's shell, not one command of the job")
     if kind == "RayService":
         found += _serve(yaml.safe_load(spec["serveConfigV2"]))
     if not isinstance(cluster, dict):
@@ -183,10 +185,20 @@ def _ray(manifest: dict, kind: str) -> list[str]:
                 found.append(f"{name} has no limits of CPU and memory")
             if not {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys():
                 found.append(f"{name} is not probed")
-        if name != "head" and (
-            group.get("minReplicas") != 0 or "nvidia.com/gpu" not in pod["containers"][0]["resources"]["limits"]
+        ready = str(pod["containers"][0].get("readinessProbe"))
+        if name != "head" and kind == "RayService" and "8000/-/healthz" not in ready:
+            found.append(f"{name} would be sent requests before it serves")
+        if name == "head" and not any(
+            mount["name"] == "ray-logs" for mount in pod["containers"][0].get("volumeMounts", ())
         ):
-            found.append(f"{name} would hold a GPU while idle, or has none")
+            found.append("Ray would not see what KubeRay's autoscaler logs")
+        if name != "head" and group.get("minReplicas") != 0:
+            found.append(f"{name} would hold machines while idle")
+        asks_gpu = "nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"]
+        if name != "head" and (name == "gpu") != (
+            asks_gpu and pod.get("nodeSelector", {}).get("eqr-ray/pool") == "gpu"
+        ):
+            found.append(f"{name} would not get the machines that its name says")
     return found
 
 
