@@ -19,7 +19,8 @@ data "aws_availability_zones" "open" {
 
 # AWS's deep-learning base image: Ubuntu, Docker, NVIDIA driver and container toolkit, AWS command line.
 data "aws_ssm_parameter" "image" {
-  name = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+  count = var.ssh_public_key == null || var.image_id != null ? 0 : 1
+  name  = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 }
 
 module "network" {
@@ -70,7 +71,7 @@ module "ray_ec2" {
   account_id         = data.aws_caller_identity.this.account_id
   vpc_id             = module.network.vpc_id
   subnet_arns        = module.network.private_subnet_arns
-  image_id           = coalesce(var.image_id, nonsensitive(data.aws_ssm_parameter.image.value))
+  image_id           = var.image_id != null ? var.image_id : nonsensitive(data.aws_ssm_parameter.image[0].value)
   warm_container     = var.warm_tag == null ? null : "${module.registry.url}:${var.warm_tag}"
   repository_arn     = module.registry.arn
   builder_subnet_id  = module.network.private_subnet_ids[0]

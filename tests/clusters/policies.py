@@ -145,7 +145,39 @@ def unmarked_nodes(state: State) -> list[str]:
     ]
 
 
+def unmarked_images(state: State) -> list[str]:
+    """A machine image, which Terraform does not keep, bears the stack's tag as well."""
+    found = []
+    for address, image in resources(state, "aws_imagebuilder_image"):
+        made = [v for _, v in resources(state, "aws_imagebuilder_distribution_configuration")]
+        made = [v for v in made if v["arn"] == image["distribution_configuration_arn"]]
+        tags = [
+            own["ami_tags"] or {}
+            for v in made
+            for d in v["distribution"]
+            for own in d["ami_distribution_configuration"]
+        ]
+        if not tags or not all("Project" in own for own in tags):
+            found.append(f"{address} makes a machine image without the stack's tag")
+    return found
+
+
+def endless_logs(state: State) -> list[str]:
+    """Logs are kept for a stated time, in a group that Terraform removes: what a service makes itself stays and is billed."""
+    groups = {values["name"]: values["retention_in_days"] for _, values in resources(state, "aws_cloudwatch_log_group")}
+    found = [f"log group {name} is kept for ever" for name, days in groups.items() if not days]
+    wanted = [
+        f"/aws/eks/{v['name']}/cluster"
+        for _, v in resources(state, "aws_eks_cluster")
+        if v["enabled_cluster_log_types"]
+    ]
+    wanted += [f"/aws/imagebuilder/{v['name']}" for _, v in resources(state, "aws_imagebuilder_image_recipe")]
+    return found + [f"AWS would make log group {name} and leave it behind" for name in wanted if name not in groups]
+
+
 def breaches(state: State, secret: str) -> list[str]:
     """Return every breach of every rule."""
-    rules = (open_doors, stars, plain_disks, old_metadata, careless_buckets, unmarked_nodes)
+    rules = (
+        open_doors, stars, plain_disks, old_metadata, careless_buckets, unmarked_nodes, unmarked_images, endless_logs,
+    )  # fmt: skip
     return [sentence for rule in rules for sentence in rule(state)] + kept_secrets(state, secret)

@@ -160,7 +160,7 @@ run "nodes" {
   }
 }
 
-# A refusal that does not come ends the file, so these stand last.
+# A refusal that does not come ends the file, so this one stands last.
 
 run "ssh_from_anywhere_is_refused" {
   command = plan
@@ -188,48 +188,4 @@ run "ssh_from_anywhere_is_refused" {
   }
 
   expect_failures = [var.ssh_cidrs]
-}
-
-run "a_short_token_and_a_starred_subject_are_refused" {
-  command = plan
-
-  module {
-    source = "../modules/identity"
-  }
-
-  variables {
-    name            = "eqr-ray"
-    bucket_arn      = "arn:aws:s3:::bucket"
-    repository_arn  = "arn:aws:ecr:us-east-1:123456789012:repository/eqr-ray"
-    session_manager = true
-    pods            = false
-    token           = "short"
-    token_version   = 1
-    ci = {
-      provider_arn = "arn:aws:iam::123456789012:oidc-provider/ci.example.org"
-      issuer       = "ci.example.org"
-      audience     = "sts.amazonaws.com"
-      subject      = "repo:you/*"
-    }
-  }
-
-  expect_failures = [var.token, var.ci]
-}
-
-run "network_wants_a_private_range" {
-  command = plan
-
-  module {
-    source = "../modules/network"
-  }
-
-  variables {
-    name   = "eqr-ray"
-    region = "us-east-1"
-    cidr   = "8.8.0.0/16"
-    zones  = ["us-east-1a", "us-east-1b"]
-    awake  = false
-  }
-
-  expect_failures = [var.cidr]
 }

@@ -19,25 +19,12 @@ variables {
   }
 }
 
-run "nothing_is_billed_by_the_hour_while_asleep" {
-  command = plan
-
-  variables {
-    awake          = false
-    eks            = false
-    ssh_public_key = null
-    budget_emails  = []
-    ci             = null
-  }
-
-  assert {
-    condition     = output.ray == null && output.kubernetes == null
-    error_message = "no cluster parts were asked for"
-  }
-}
-
 run "everything" {
   command = apply
+
+  variables {
+    warm_tag = "1-cuda"
+  }
 
   assert {
     condition     = length(output.ray.subnet_ids) == 3
@@ -53,24 +40,4 @@ run "everything" {
     condition     = output.ray.session_manager
     error_message = "without a named network the head must be reached through Session Manager"
   }
-}
-
-run "a_region_must_be_one" {
-  command = plan
-
-  variables {
-    region = "us-east-1a"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "workers_must_be_equals" {
-  command = plan
-
-  variables {
-    worker_types = ["g6.xlarge", "p5.48xlarge"]
-  }
-
-  expect_failures = [var.worker_types]
 }

@@ -112,10 +112,30 @@ resource "aws_imagebuilder_image_recipe" "warm" {
     }
   }
 
-  lifecycle {
-    create_before_destroy = true
-    replace_triggered_by  = [aws_imagebuilder_component.pull]
+}
+
+# Terraform does not keep the machine image, so it bears the stack's tags: what is left over is found by them.
+resource "aws_imagebuilder_distribution_configuration" "warm" {
+  for_each = local.warm
+
+  name = "${var.name}-warm"
+
+  distribution {
+    region = var.region
+
+    ami_distribution_configuration {
+      name     = "${var.name}-warm-{{ imagebuilder:buildDate }}"
+      ami_tags = var.tags
+    }
   }
+}
+
+# Image Builder would make this group itself, keep it for ever and leave it behind.
+resource "aws_cloudwatch_log_group" "builder" {
+  for_each = local.warm
+
+  name              = "/aws/imagebuilder/${var.name}-warm"
+  retention_in_days = 30
 }
 
 resource "aws_imagebuilder_infrastructure_configuration" "warm" {
@@ -139,9 +159,12 @@ resource "aws_imagebuilder_image" "warm" {
 
   image_recipe_arn                 = aws_imagebuilder_image_recipe.warm["image"].arn
   infrastructure_configuration_arn = aws_imagebuilder_infrastructure_configuration.warm["image"].arn
+  distribution_configuration_arn   = aws_imagebuilder_distribution_configuration.warm["image"].arn
   tags                             = var.tags
 
   image_tests_configuration {
     image_tests_enabled = false
   }
+
+  depends_on = [aws_cloudwatch_log_group.builder]
 }

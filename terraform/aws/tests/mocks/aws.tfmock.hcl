@@ -67,6 +67,12 @@ mock_resource "aws_imagebuilder_infrastructure_configuration" {
   defaults = { arn = "arn:aws:imagebuilder:us-east-1:123456789012:infrastructure-configuration/mocked" }
 }
 
+mock_resource "aws_imagebuilder_distribution_configuration" {
+  defaults = {
+    arn = "arn:aws:imagebuilder:us-east-1:123456789012:distribution-configuration/mocked"
+  }
+}
+
 mock_resource "aws_imagebuilder_image" {
   defaults = {
     arn              = "arn:aws:imagebuilder:us-east-1:123456789012:image/mocked/1.0.0/1"
