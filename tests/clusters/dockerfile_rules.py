@@ -1,13 +1,17 @@
-"""Rules for a Dockerfile, read without a Docker daemon; each breach is one sentence.
+"""What hadolint says of a Dockerfile, and rules that it does not know; no Docker daemon is asked. Each breach is one sentence.
 
-They follow what hadolint and Docker's own guide ask for, as far as it matters here: pinned, small, not root, nothing secret, built from
-files that exist and that .dockerignore lets through.
+Our own: everything pinned, a user that is not root, nothing secret in the file or in what it copies, built from files that exist and that
+.dockerignore lets through, Ray asking for its token.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +48,21 @@ def complaints(tree: Path, dockerfile: str = "cluster/Dockerfile") -> list[str]:
     text = (tree / dockerfile).read_text()
     every = steps(text)
     last = every[max(at for at, step in enumerate(every) if step.word == "FROM") :]
-    return [*_base(every), *_commands(every), *_files(every, tree), *_last_stage(last), *_secrets(text)]
+    own = [*_base(every), *_commands(every), *_files(every, tree), *_last_stage(last), *_secrets(text, "line ")]
+    return own + _hadolint(tree / dockerfile)
+
+
+def hadolint() -> str | None:
+    """Return the program, which the `dev` extra brings; None if it is not here."""
+    return shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+
+
+def _hadolint(file: Path) -> list[str]:
+    program = hadolint()
+    if program is None:
+        return []
+    done = subprocess.run([program, "--no-color", "--format", "json", file], capture_output=True, text=True)
+    return [f"line {item['line']}: {item['code']}: {item['message']}" for item in json.loads(done.stdout)]
 
 
 def _base(every: list[Step]) -> list[str]:
@@ -63,23 +81,14 @@ def _commands(every: list[Step]) -> list[str]:
     found = []
     quiet_pip = any(step.word == "ENV" and "PIP_NO_CACHE_DIR=1" in step.rest for step in every)
     for step in every:
-        if step.word == "ADD":
-            found.append(f"line {step.line}: ADD unpacks and downloads; use COPY")
-        if step.word != "RUN":
-            continue
-        if "apt-get install" in step.rest:
-            if "--no-install-recommends" not in step.rest:
-                found.append(f"line {step.line}: apt-get install brings what it recommends")
-            if "apt-get update" not in step.rest or "rm -rf /var/lib/apt/lists" not in step.rest:
-                found.append(f"line {step.line}: apt's lists must be fetched and removed in the layer that installs")
-        if "pip install" in step.rest:
-            if not quiet_pip and "--no-cache-dir" not in step.rest:
-                found.append(f"line {step.line}: pip keeps its cache in the layer")
-            for piece in re.split(r"&&|;;", step.rest):
-                if "pip install" in piece and not re.search(r"-c constraints\.txt|--no-deps|==", piece):
-                    found.append(f"line {step.line}: pip installs without pins")
-        if re.search(r"\bsudo\b|curl[^|]*\|\s*(ba)?sh", step.rest):
-            found.append(f"line {step.line}: sudo, or a script from the net straight into a shell")
+        # hadolint knows `pip`, not the one of an environment.
+        if step.word == "RUN" and "pip install" in step.rest and not quiet_pip:
+            found.append(f"line {step.line}: pip keeps its cache in the layer")
+        for piece in re.split(r"&&|;;", step.rest) if step.word == "RUN" else ():
+            if "pip install" in piece and not re.search(r"-c constraints\.txt|--no-deps|==", piece):
+                found.append(f"line {step.line}: pip installs without pins")
+            if re.search(r"(curl|wget)[^|]*\|\s*(ba)?sh", piece):
+                found.append(f"line {step.line}: a script from the net goes straight into a shell")
     return found
 
 
@@ -99,6 +108,19 @@ def _files(every: list[Step], tree: Path) -> list[str]:
                 found.append(f"line {step.line}: {source} does not exist")
             elif not any(fnmatch.fnmatch(source, pattern) or source.startswith(pattern + "/") for pattern in allowed):
                 found.append(f"line {step.line}: .dockerignore keeps {source} out")
+            else:
+                found += _secrets_below(tree / source)
+    return found
+
+
+def _secrets_below(copied: Path) -> list[str]:
+    """What is copied is published with the image: look into every text of it."""
+    found = []
+    for file in [copied] if copied.is_file() else sorted(own for own in copied.rglob("*") if own.is_file()):
+        try:
+            found += _secrets(file.read_text(), f"{file.name}, line ")
+        except UnicodeDecodeError:
+            continue
     return found
 
 
@@ -116,9 +138,9 @@ def _last_stage(last: list[Step]) -> list[str]:
     return found
 
 
-def _secrets(text: str) -> list[str]:
+def _secrets(text: str, place: str) -> list[str]:
     return [
-        f"line {number}: this looks like a secret"
+        f"{place}{number}: this looks like a secret"
         for number, line in enumerate(text.splitlines(), 1)
         if SECRET.search(line)
     ]

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from dockerfile_rules import complaints, steps
+from dockerfile_rules import complaints, hadolint, steps
 from planting import Mistake, names
 
 REPOSITORY = Path(__file__).parents[2]
@@ -23,12 +23,13 @@ MISTAKES = [
     Mistake("a file that is not there", FILE, "COPY jobs ", "COPY job ", "job does not exist"),
     Mistake("a file that is kept out", ".dockerignore", "!configs\n", "", "keeps configs out"),
     Mistake("an open .dockerignore", ".dockerignore", "*\n!pyproject", "!pyproject", "does not start from nothing"),
-    Mistake("apt's recommendations", FILE, "--no-install-recommends ", "", "recommends"),
-    Mistake("apt's lists", FILE, "&& rm -rf /var/lib/apt/lists/*", "&& true", "apt's lists"),
     Mistake("a package without pins", FILE, "-c constraints.txt -r", "-r", "without pins"),
     Mistake("pip's cache", FILE, "PIP_NO_CACHE_DIR=1 ", "", "pip keeps its cache"),
     Mistake("an entry point", FILE, 'CMD ["bash"]', 'ENTRYPOINT ["eqr-ray"]', "ENTRYPOINT"),
     Mistake("an open Ray", FILE, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled", "without asking for a token"),
+    Mistake(
+        "a secret that is copied", "cluster/tls.sh", "set -euo", "TOKEN=0123456789abcdef0123\nset -euo", "tls.sh, line"
+    ),
     Mistake("a secret", FILE, "PYTHONUNBUFFERED=1", "RAY_AUTH_TOKEN=0123456789abcdef0123", "looks like a secret"),
     Mistake(
         "a script from the net",
@@ -37,6 +38,16 @@ MISTAKES = [
         "RUN curl -s https://x.example | sh",
         "straight into a shell",
     ),
+]
+
+
+OF_HADOLINT = [
+    Mistake("apt's recommendations", FILE, "--no-install-recommends ", "", "DL3015"),
+    Mistake("apt's lists", FILE, "&& rm -rf /var/lib/apt/lists/*", "&& true", "DL3009"),
+    Mistake("a download", FILE, "COPY jobs ", "ADD jobs ", "DL3020"),
+    Mistake("sudo", FILE, "RUN apt-get update", "RUN sudo apt-get update", "DL3004"),
+    Mistake("a folder that moves", FILE, "WORKDIR /src", "WORKDIR src", "DL3000"),
+    Mistake("a shell that goes on", FILE, "python -m venv /opt/venv", "cat /etc/os-release | head -1 $NAME", "SC2086"),
 ]
 
 
@@ -59,6 +70,18 @@ def test_a_mistake_is_refused(mistake: Mistake, tree: Path):
     mistake.plant(tree)
     found = complaints(tree)
     assert any(mistake.refusal in sentence for sentence in found), found
+
+
+@pytest.mark.skipif(hadolint() is None, reason="no hadolint on this machine")
+@pytest.mark.parametrize("mistake", OF_HADOLINT, ids=names(OF_HADOLINT))
+def test_hadolint_refuses(mistake: Mistake, tree: Path):
+    mistake.plant(tree)
+    found = complaints(tree)
+    assert any(mistake.refusal in sentence for sentence in found), found
+
+
+def test_the_whole_image_holds_no_secret():
+    assert complaints(REPOSITORY) == []
 
 
 def test_what_the_image_installs_first_is_what_the_package_needs():
