@@ -103,7 +103,7 @@ def up(folder: Path, workers: int, cpus: int, port: int, dashboard_port: int, tl
         down(folder, keep_logs=True)
         raise
     print(f"{workers + 1} nodes are up; the dashboard is {given['RAY_API_SERVER_ADDRESS']}")
-    print(f"Next: `source {folder}/env.sh`, then `ray job submit ...`; end it with `python cluster/local.py down`")
+    print(f"Next: `source {folder}/env.sh`, then `eqr-ray submit ...`; end it with `python cluster/local.py down`")
 
 
 def node_ip(number: int) -> str:

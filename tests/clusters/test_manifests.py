@@ -18,7 +18,7 @@ needs_kubernetes = pytest.mark.skipif(
     find_spec("kubernetes_validate") is None, reason="no kubernetes-validate in this environment"
 )
 
-JOBS = ["ray-job-evaluate.yaml", "ray-job-trace.yaml"]
+JOBS = ["ray-job-evaluate.yaml", "ray-job-trace.yaml", "ray-job-tune.yaml"]
 OF_RAY = ["ray-cluster.yaml", *JOBS, "ray-service.yaml"]
 OF_KUBERNETES = ["namespace.yaml", "eks.yaml"]
 
@@ -46,7 +46,7 @@ RAY = [
         "eqr-ray/pool: all",
         "would not get the machines",
     ),
-    Mistake("a group misnamed", "ray-job-trace.yaml", "groupName: gpu", "groupName: cpu", "would not get the machines"),
+    Mistake("a GPU for a study", "ray-job-tune.yaml", "groupName: cpu", "groupName: gpu", "would not get the machines"),
     Mistake("logs apart", "ray-cluster.yaml", "{name: ray-logs,", "{name: ray-files,", "autoscaler logs"),
     Mistake("served too early", "ray-service.yaml", "8000/-/healthz", "8000/", "before it serves"),
     Mistake("two commands", "ray-job-trace.yaml", "--resume", "--resume && ls", "not one command"),
