@@ -8,8 +8,13 @@ from eqr_ray.cli.group import Interrupted
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "config", metavar="YAML", help="The recipe; see configs/train.")
-@click.option("--out", required=True, metavar="DIR", help="Where checkpoint, log and state go; local or s3://.")
+@click.argument("recipe", metavar="[RECIPE]", required=False)
+@click.option("--config", "config", metavar="YAML", help="The same as RECIPE.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Where checkpoint, log and state go; local or s3://; train-NAME of the recipe if left out.",
+)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated."
 )
@@ -21,8 +26,9 @@ from eqr_ray.cli.group import Interrupted
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network's block; worth it on a GPU.")
 def train(
+    recipe: str | None,
     config: str | None,
-    out: str,
+    out: str | None,
     overrides: tuple[str, ...],
     minutes: float | None,
     resume: bool,
@@ -30,8 +36,16 @@ def train(
     threads: int | None,
     compiled: bool,
 ) -> None:
-    """Train a checkpoint from a recipe, or continue an interrupted run."""
+    """Train a checkpoint from a recipe, a YAML file such as those of configs/train, or continue an interrupted run."""
     from pathlib import Path
+
+    if recipe and config:
+        raise click.UsageError(f"one recipe is needed, got {recipe} and --config {config}; give one of them")
+    config = recipe or config
+    if out is None:
+        if config is None:
+            raise click.UsageError("a recipe and a folder are needed; give RECIPE, such as configs/train/sudoku6.yaml")
+        out = f"train-{Path(config).stem}"
 
     from eqr_ray.storage import mirrored
     from eqr_ray.training.run import TrainingStopped, train_from_config
@@ -40,13 +54,14 @@ def train(
     with mirrored(out, resume, last=POINTER) as local:
         # A job that is submitted again goes on with what its predecessor has saved, which may be nothing yet.
         begun = "://" not in out or (Path(local) / POINTER).exists()
+        resume = resume and begun
         try:
             folder = train_from_config(
                 config,
                 overrides,
                 out=local,
                 minutes=minutes,
-                resume=resume and begun,
+                resume=resume,
                 device=device,
                 threads=threads,
                 compiled=compiled,

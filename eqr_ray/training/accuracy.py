@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,16 @@ class Accuracy:
             if kept.any():
                 found[name] = {"puzzles": int(kept.sum()), "exact_accuracy": self.by_depth(kept)}
         return found
+
+
+def merged(parts: Sequence[Accuracy]) -> Accuracy:
+    """Return what workers measured on their shares as one."""
+    pairs = [part.pairs for part in parts]
+    whole = Pairs(
+        np.concatenate([p.question for p in pairs]), np.concatenate([p.answer for p in pairs]),
+        np.concatenate([p.rating for p in pairs]), np.concatenate([p.source for p in pairs]), pairs[0].names,
+    )  # fmt: skip
+    return Accuracy(whole, parts[0].depths, np.concatenate([part.right for part in parts], axis=1))
 
 
 @torch.inference_mode()

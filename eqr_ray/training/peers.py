@@ -6,6 +6,8 @@ because every random draw is made for the whole batch and cut into parts.
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import timedelta
 from typing import Protocol
 
@@ -50,6 +52,9 @@ class TorchPeers:
     def __init__(self, rank: int, size: int, meeting: str, device: torch.device) -> None:
         """`meeting` is the `tcp://host:port` at which worker 0 listens."""
         self.rank, self.size = rank, size
+        if "//127." in meeting and (loop := [name for _, name in socket.if_nameindex() if name.startswith("lo")]):
+            # Workers of one machine talk over its loopback interface; Gloo would take the one its host name leads to.
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loop[0])
         backend = "nccl" if device.type == "cuda" else "gloo"
         torch.distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=size, timeout=TIMEOUT)
 

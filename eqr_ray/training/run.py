@@ -27,7 +27,7 @@ from eqr_ray.training.journal import Journal
 from eqr_ray.training.loop import Materials, Trainer
 from eqr_ray.training.settings import TrainSettings
 from eqr_ray.training.state import POINTER, Snapshot, read, write
-from eqr_ray.training.team import Alone, Team
+from eqr_ray.training.team import Solo, Team
 from eqr_ray.types import InputError
 
 CHECKPOINT = "checkpoint"
@@ -62,7 +62,7 @@ def train_from_config(
     plan = Plan.of(config, overrides, out=out, minutes=minutes, resume=resume)
     if threads:
         torch.set_num_threads(threads)
-    team = Alone(Trainer(plan.settings, device, plan.materials, compiled=compiled), plan.evaluation)
+    team = Solo(Trainer(plan.settings, device, plan.materials, compiled=compiled), plan.evaluation)
     return plan.carry_out(team)
 
 
@@ -89,6 +89,10 @@ class Plan:
         if minutes is not None and not minutes > 0:
             raise InputError(f"minutes must be above 0, got minutes={minutes}")
         return cls(settings, folder, minutes, resume)
+
+    def go_back(self) -> None:
+        """Start over from the newest save, if there is one: the workers are lost, what they did since then too."""
+        self.snapshot = read(self.folder, self.settings) if (self.folder / POINTER).exists() else None
 
     def carry_out(self, team: Team) -> Path:
         """Train to the end, the time limit or a signal; return the checkpoint's folder."""
@@ -125,7 +129,7 @@ class _Run:
             late = minutes is not None and time.monotonic() - started + self.evaluation_s > 60 * minutes
             return late or self.signal is not None
 
-        with self._signals(), _progress(settings.steps, team.steps_done) as shown:
+        with self._signals(), contextlib.closing(self.journal), _progress(settings.steps, team.steps_done) as shown:
             while team.steps_done < settings.steps and not over():
                 n = min(_steps_to(every, team.steps_done) for every in self._rhythm())
                 seen = team.advance(min(n, MOST_STEPS, settings.steps - team.steps_done), over)
@@ -140,7 +144,6 @@ class _Run:
             if self.signal is None:
                 self._evaluate()
             self._save()
-        self.journal.close()
         if self.signal is not None and team.steps_done < settings.steps:
             raise TrainingStopped(f"stopped by {self.signal.name} after step {team.steps_done} of {settings.steps}")
         return self.folder / CHECKPOINT

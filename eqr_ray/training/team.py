@@ -37,7 +37,7 @@ class Team(Protocol):
         ...
 
 
-class Alone:
+class Solo:
     """One trainer in this process."""
 
     def __init__(self, trainer: Trainer, evaluation: Pairs | None) -> None:
