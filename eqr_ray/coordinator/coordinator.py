@@ -90,6 +90,16 @@ class Coordinator:
         return self._table.n_open == 0
 
     @property
+    def backlog_iterations(self) -> int:
+        """Iterations that the policy has ordered and that are not yet reported."""
+        return self._backlog()
+
+    @property
+    def rows_free(self) -> int:
+        """Rows that wait for whichever replica asks first."""
+        return len(self._returned) + len(self._widened) + len(self._fresh)
+
+    @property
     def replica_ids(self) -> tuple[str, ...]:
         """The replicas that have joined and not been forgotten."""
         return tuple(replica.replica_id for replica in self._replicas)
@@ -124,10 +134,11 @@ class Coordinator:
         self._forget_home(replica)
         self._dismiss(replica)
 
-    def next_slice(self, replica_id: str, rows_at_most: int | None = None) -> Slice | None:
+    def next_slice(self, replica_id: str, rows_at_most: int | None = None, leg: int | None = None) -> Slice | None:
         """Return the next orders for a replica, None when it has nothing to do now; raises ValueError for a stranger.
 
-        rows_at_most: a bound below `slice_rows` for this slice, as the replica's pace may ask for.
+        rows_at_most: a bound below `slice_rows` for this slice, as the replica's pace may ask for. leg: another leg for
+        this slice, as a longer way to the replica may ask for.
         """
         replica = self._known(replica_id)
         rows = self._take(replica, min(self._slice_rows, max(rows_at_most or self._slice_rows, 1)))
@@ -146,7 +157,7 @@ class Coordinator:
             puzzle=table.number[slots],
             index=index,
             seed=trajectory_seeds(self._seed, table.draw_key[slots], index),
-            until=np.minimum(table.target[rows], table.depth[rows] + self._leg).astype(np.int32),
+            until=np.minimum(table.target[rows], table.depth[rows] + (leg or self._leg)).astype(np.int32),
             halt=np.zeros(len(rows), np.int32),
             halts=(self._policy.budget.halt,),
             cells=cells,

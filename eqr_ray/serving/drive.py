@@ -4,6 +4,8 @@ Each request has a coordinator of its own, so that its rounds, deadline, cancell
 into one, of which every request gets a fair share of rows. A slice is as small as fills the engine once and a leg is short, so that a
 new request waits for little, however hard the others are.
 
+Rows that do not fit may go to engines of other replicas (`lending.py`), whose reports come in between slices.
+
 Invariants, asserted in tests/serving/test_online_drive.py: a verdict is that of a run without company; a job ends exactly
 once, with its verdicts before its end; a deadline or a cancellation takes effect after the slice under way; a broken engine
 fails every job and takes no new one.
@@ -19,16 +21,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from eqr_ray.coordinator import Coordinator
-from eqr_ray.serving.jobs import Ended, Job, Outcome, Reached, Steps
+from eqr_ray.serving.jobs import HERE, Ended, Job, Outcome, Reached, Steps
+from eqr_ray.serving.lending import Aid, Lending
 from eqr_ray.serving.merging import Part, merge, numbers, split
 from eqr_ray.serving.shares import shares
-from eqr_ray.types import Engine, SliceResult, StopReason
+from eqr_ray.types import Engine, SliceResult
 
 log = logging.getLogger("eqr_ray.serving")
-_REPLICA = "here"
 _PACE_WEIGHT = 0.1
 """Share of the newest slice in the mean pace: larger follows load sooner and trembles more."""
+_LOOK_S = 0.1
+"""How often deadlines are looked at while all work is elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Standing:
     slices: int
     busy_s: float
     """How long the slice under way has taken so far; 0 when none is."""
+    nfe_computed: int
+    """Iterations that the engines did."""
 
 
 class Broken(RuntimeError):
@@ -64,11 +69,18 @@ class Drive:
         self._motors, self._leg, self.clock = dict(motors), leg, clock
         self._jobs: dict[str, deque[Job]] = {name: deque() for name in motors}
         """Jobs under way by model, in the order of their turns."""
+        self._served: dict[str, list[Job]] = {name: [] for name in motors}
+        """Those that had rows in the last slice: behind everybody who came meanwhile."""
         self._turns = deque(motors)
         self._retired: dict[str, list[int]] = {name: [] for name in motors}
         self._inbox: deque[Job] = deque()
+        self._mail: deque[Callable[[], None]] = deque()
+        """What other threads want done in this one."""
+        self._elsewhere = False
+        """Whether no open job had a row for the engine here when it was last looked."""
+        self._lending: Lending | None = None
         self._news = threading.Condition()
-        self._n_open = self._next_serial = self._next_slice = 0
+        self._n_open = self._next_serial = self._next_slice = self._nfe_computed = 0
         self._stopping = False
         self._failure: str | None = None
         self._pace = 0.0
@@ -84,6 +96,16 @@ class Drive:
             self._n_open += 1
             job.backlog_iterations = job.first_backlog
             self._inbox.append(job)
+            self._news.notify()
+
+    def lend_from(self, aid: Aid) -> None:
+        """Let requests use engines of other replicas from now on."""
+        self._lending = Lending(aid, self.post, self._take, self.clock)
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Do something in the engine's thread, between slices."""
+        with self._news:
+            self._mail.append(act)
             self._news.notify()
 
     def cancel(self, job: Job) -> None:
@@ -104,6 +126,7 @@ class Drive:
                 self._pace,
                 self._next_slice,
                 0.0 if busy is None else self.clock() - busy,
+                self._nfe_computed,
             )
 
     @property
@@ -129,6 +152,7 @@ class Drive:
     def _work(self) -> None:
         try:
             while self._wait():
+                self._read_mail()
                 self._admit()
                 self._sweep()
                 self._turn()
@@ -143,9 +167,21 @@ class Drive:
     def _wait(self) -> bool:
         """Sleep until there is something to do; False: stop."""
         with self._news:
-            while not self._stopping and not self._inbox and not any(self._jobs.values()):
+            while not (self._stopping or self._inbox or self._mail):
+                if any(self._jobs.values()):
+                    if self._elsewhere:
+                        self._news.wait(_LOOK_S)
+                    break
                 self._news.wait()
             return not self._stopping
+
+    def _read_mail(self) -> None:
+        while True:
+            with self._news:
+                if not self._mail:
+                    return
+                act = self._mail.popleft()
+            act()
 
     def _admit(self) -> None:
         while True:
@@ -156,16 +192,9 @@ class Drive:
                 self._jobs[job.model].append(job)
             self._next_serial += 1
             job.serial = self._next_serial
-            rows = self._motors[job.model].rows
             with self._alone(job):
-                coordinator = Coordinator(
-                    job.policy, job.seed, slice_rows=rows, leg=job.leg or self._leg, open_limit=len(job.puzzles)
-                )
-                job.coordinator = coordinator
-                coordinator.join(_REPLICA)
-                coordinator.submit(job.puzzles)
-                coordinator.end_input()
-                job.backlog_iterations = coordinator.counters().backlog_iterations
+                job.begin(self._motors[job.model].rows, self._leg)
+                self._note_backlog(job)
 
     def _sweep(self) -> None:
         """End the jobs that nobody waits for, and those whose time is over."""
@@ -178,37 +207,40 @@ class Drive:
                     self._end(job, Outcome.DEADLINE)
 
     def _turn(self) -> None:
-        """Run one slice of the next model that has jobs."""
+        """Run one slice of the next model that has rows for it."""
         for _ in range(len(self._turns)):
             self._turns.rotate(-1)
             name = self._turns[-1]
-            if self._jobs[name]:
+            chosen = self._choose(name)
+            self._employ(name)
+            if chosen:
                 break
         else:
+            self._elsewhere = True
             return
-        chosen = self._choose(name)
+        self._elsewhere = False
         parts = [part for _, part in chosen]
         retired, self._retired[name] = self._retired[name], []
-        merged = merge(self._next_slice, _REPLICA, parts, retired)
+        merged = merge(self._next_slice, HERE, parts, retired)
         self._next_slice += 1
         self._busy_since = self.clock()
         result = self._motors[name].engine.run(merged)
         self._busy_since = None
+        self._nfe_computed += result.nfe_computed
         self._note_pace(result)
         for (job, _), own in zip(chosen, split(merged, parts, result), strict=True):
-            with self._alone(job):
-                self._deliver(job, own)
+            self._take(job, own)
         for job in {job.serial: job for job, _ in chosen}.values():
             job.engine_s += result.elapsed_s
-            if job.coordinator is None:
-                continue
-            job.backlog_iterations = job.coordinator.counters().backlog_iterations
-            if job.coordinator.done:
-                self._end(job, Outcome.DONE)
+            self._end_if_done(job)
 
     def _choose(self, name: str) -> list[tuple[Job, Part]]:
-        """Take rows for one slice, a fair share of each job; those served go to the end of the line."""
+        """Take rows for one slice, a fair share of each job; those served last come after all that waited."""
         jobs = self._jobs[name]
+        for job in self._served[name]:
+            if job in jobs:
+                jobs.remove(job)
+                jobs.append(job)
         room = self._motors[name].rows
         hungry = list(jobs)
         chosen: list[tuple[Job, Part]] = []
@@ -217,7 +249,7 @@ class Drive:
             for job, quota in zip(hungry, shares(len(hungry), room), strict=True):
                 if not quota:
                     break
-                orders = None if job.coordinator is None else job.coordinator.next_slice(_REPLICA, quota)
+                orders = None if job.work is None else job.work.next_slice(HERE, quota)
                 if orders is None:
                     continue
                 chosen.append((job, Part(job.serial, orders)))
@@ -225,8 +257,15 @@ class Drive:
                 if len(orders) == quota:
                     filled.append(job)
             hungry = filled
-        jobs.rotate(-len({job.serial for job, _ in chosen}))
+        self._served[name] = list({job.serial: job for job, _ in chosen}.values())
         return chosen
+
+    def _employ(self, name: str) -> None:
+        if self._lending is None:
+            return
+        for job in list(self._jobs[name]):
+            with self._alone(job):
+                self._lending.employ(job, self._motors[name].rows, self._leg)
 
     @contextmanager
     def _alone(self, job: Job) -> Iterator[None]:
@@ -237,25 +276,38 @@ class Drive:
             log.exception("a request failed; the others go on")
             self._end(job, Outcome.FAILED)
 
-    @staticmethod
-    def _deliver(job: Job, own: SliceResult) -> None:
-        if job.coordinator is None:
-            return
-        if job.leg is not None:
-            job.notify(Steps(own.trajectories, own.answers))
-        for verdict in job.coordinator.on_result(own):
-            job.notify(Reached(verdict))
+    def _take(self, job: Job, own: SliceResult) -> None:
+        """Give a job the report of its rows, from here or from elsewhere."""
+        with self._alone(job):
+            if job.work is None:
+                return
+            if job.leg is not None:
+                job.notify(Steps(own.trajectories, own.answers))
+            for verdict in job.work.on_result(own):
+                job.notify(Reached(verdict))
+            self._note_backlog(job)
+            if own.replica_id != HERE:
+                self._end_if_done(job)
+
+    def _note_backlog(self, job: Job) -> None:
+        job.backlog_iterations = 0 if job.work is None else job.work.backlog_iterations
+
+    def _end_if_done(self, job: Job) -> None:
+        if job.work is not None and job.work.done:
+            self._end(job, Outcome.DONE)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        if outcome is Outcome.DEADLINE and job.coordinator is not None:
-            for verdict in job.coordinator.conclude(StopReason.DEADLINE):
-                job.notify(Reached(verdict))
+        for verdict in job.conclude(outcome):
+            job.notify(Reached(verdict))
+        job.work = None
+        if self._lending is not None:
+            self._lending.dismiss(job)
         self._jobs[job.model].remove(job)
-        self._retired[job.model].extend(numbers(job.serial, len(job.puzzles)).tolist())
-        job.coordinator = None
+        self._retired[job.model].extend(numbers(job.serial, job.n_puzzles).tolist())
         self._leave(job, outcome)
 
     def _leave(self, job: Job, outcome: Outcome) -> None:
+        job.backlog_iterations = 0
         job.notify(Ended(outcome, job.engine_s))
         with self._news:
             self._n_open -= 1
@@ -268,6 +320,7 @@ class Drive:
         with self._news:
             waiting, self._inbox = list(self._inbox), deque()
         for job in waiting:
+            job.conclude(outcome)
             self._leave(job, outcome)
 
     def _note_pace(self, result: SliceResult) -> None:

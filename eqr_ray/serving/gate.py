@@ -1,7 +1,8 @@
 """What every HTTP request passes before the app sees it, and every answer after: id, size, caller, log line.
 
 Invariants, asserted in tests/serving/test_gate.py and test_fuzz.py: every answer carries the request's id, and so does its log line; no
-answer holds a traceback; a body beyond the limit is refused before it is read to the end; under /v1 nobody unknown gets further.
+answer holds a traceback; a body beyond the limit is refused before it is read to the end; nobody unknown gets further under /v1 and
+/metrics.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +24,7 @@ log = logging.getLogger("eqr_ray.serving")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BODY_S = 15.0
 """How long a body may take to arrive."""
-OPEN_PATHS = ("/v1",)
+KNOWN_PATHS = ("/v1", "/metrics")
 """Paths whose callers must be known; the page, its assets and the health checks tell nothing."""
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -36,8 +37,16 @@ HEADERS = {
 class Gate:
     """ASGI middleware; leaves `state.request_id` and `state.client` for the handlers."""
 
-    def __init__(self, app: ASGIApp, guard: Guard, body_bytes: int, echo_id: bool = True) -> None:
-        self.app, self.guard, self.body_bytes, self.echo_id = app, guard, body_bytes, echo_id
+    def __init__(
+        self,
+        app: ASGIApp,
+        guard: Guard,
+        body_bytes: int,
+        observe: Callable[[str, int | None, float], None],
+        echo_id: bool = True,
+    ) -> None:
+        """`observe` is told path, status and seconds of every request."""
+        self.app, self.guard, self.body_bytes, self.observe, self.echo_id = app, guard, body_bytes, observe, echo_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, or answer it here."""
@@ -65,11 +74,13 @@ class Gate:
                 Refusal(500, "internal", "something went wrong here; the log has the details under this id")
             )
         finally:
-            took = 1000 * (time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.observe(scope["path"], reply.status, seconds)
             level = logging.DEBUG if scope["path"] in ("/healthz", "/readyz") else logging.INFO
+            took_ms = 1000 * seconds
             log.log(
                 level, "%s %s %s %.1f ms client=%s id=%s",
-                scope["method"], scope["path"][:100].encode("unicode_escape").decode(), reply.status, took, state["client"], request_id,
+                scope["method"], scope["path"][:100].encode("unicode_escape").decode(), reply.status, took_ms, state["client"], request_id,
             )  # fmt: skip
 
     def _refuse(
@@ -77,7 +88,7 @@ class Gate:
     ) -> Refusal | None:
         if not self.guard.host_allowed(headers.get("host")):
             return Refusal(421, "wrong_host", "this endpoint is not known under that host name; use its own address")
-        if not any(path == open_path or path.startswith(f"{open_path}/") for open_path in OPEN_PATHS):
+        if not any(path == known or path.startswith(f"{known}/") for known in KNOWN_PATHS):
             return None
         caller = self.guard.identify(headers.get("authorization"), client)
         if isinstance(caller, Refusal):

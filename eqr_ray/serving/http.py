@@ -26,6 +26,7 @@ from eqr_ray.serving.catalogue import models_response
 from eqr_ray.serving.gate import Gate, error_body
 from eqr_ray.serving.guard import Guard, Refusal
 from eqr_ray.serving.jobs import Outcome, Reached, Steps
+from eqr_ray.serving.metrics import CONTENT_TYPE, Meters
 from eqr_ray.serving.schemas import (
     BatchRequest,
     BatchResponse,
@@ -88,12 +89,15 @@ def build_app(service: Service, guard: Guard, *, echo_id: bool = True) -> FastAP
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(Gate, guard=guard, body_bytes=service.config.limits.body_bytes, echo_id=echo_id)
+    meters = Meters(service)
+    app.add_middleware(
+        Gate, guard=guard, body_bytes=service.config.limits.body_bytes, observe=meters.observe, echo_id=echo_id
+    )
     app.add_exception_handler(InputError, _bad_input)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _plain)
-    app.include_router(_health(service))
+    app.include_router(_health(service, meters))
     app.include_router(_interface(service, guard))
     app.include_router(_page())
     return app
@@ -163,7 +167,7 @@ def _interface(service: Service, guard: Guard) -> APIRouter:
     return router
 
 
-def _health(service: Service) -> APIRouter:
+def _health(service: Service, meters: Meters) -> APIRouter:
     router = APIRouter(tags=["health"], responses={503: {"model": Health, "description": "not so"}})
 
     @router.get("/healthz", summary="Whether the engine works")
@@ -179,6 +183,10 @@ def _health(service: Service) -> APIRouter:
     async def readyz(response: Response) -> Health:
         response.status_code = 200 if service.ready else 503
         return Health(status="ready" if service.ready else "not ready")
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(meters.text(), media_type=CONTENT_TYPE)
 
     return router
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from eqr_ray import __version__
 from eqr_ray.policy import Policy, calibrated, policy_from
 from eqr_ray.puzzles.record import Record, Registrar, Row
 from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.serving.drive import Broken, Drive, Standing
 from eqr_ray.serving.guard import Rates
-from eqr_ray.serving.jobs import Ended, Event, Job
+from eqr_ray.serving.jobs import Ended, Event, Request
+from eqr_ray.serving.neighbours import Market, Neighbours
 from eqr_ray.serving.settings import ServeConfig
 from eqr_ray.serving.shelf import Model, Shelf, Stock, torch_stock
 from eqr_ray.types import InputError, Puzzle
@@ -59,17 +61,37 @@ class Question:
 class Service:
     """The engines of one process and who may use them."""
 
-    def __init__(self, config: ServeConfig, stock: Sequence[Stock] | None = None) -> None:
-        """Build every engine; `stock` puts other models in the place of the configuration's. Raises InputError."""
+    def __init__(
+        self,
+        config: ServeConfig,
+        stock: Sequence[Stock] | None = None,
+        market: Callable[[], Market] | None = None,
+    ) -> None:
+        """Build every engine; `stock` puts other models in the place of the configuration's. Raises InputError.
+
+        `market` finds the exchange through which replicas help each other; None: this is the only one.
+        """
         self.config = config
         stock = torch_stock(config) if stock is None else stock
         self.shelf = Shelf({item.model.name: item.model for item in stock}, config)
         self.drive = Drive({item.model.name: item.make() for item in stock}, config.leg)
         self.rates = Rates(config.limits.rate_per_s, config.limits.burst)
         self._warm = self._draining = False
+        self._market = market
+        self.neighbours: Neighbours | None = None
+
+    def _join(self, market: Market) -> None:
+        """Lend engines to other replicas of the endpoint, and borrow theirs."""
+        config = self.config
+        labels = {
+            name: f"{name}@{model.sha256}/{config.device}/{config.dtype}/{__version__}"
+            for name, model in self.shelf.models.items()
+        }
+        self.neighbours = Neighbours(market, self.drive, labels, config.leg)
+        self.neighbours.start()
 
     async def warm_up(self) -> None:
-        """Run one slice of every model; raises RuntimeError when one does not end."""
+        """Run one slice of every model, then meet the other replicas; raises RuntimeError when a slice does not end."""
         for model in self.shelf.models.values():
             task = find_task(model.task)
             puzzle = Puzzle("warm-up", model.task, np.zeros(task.n_cells, np.uint8))
@@ -81,6 +103,8 @@ class Service:
             except TimeoutError:
                 raise RuntimeError(f"model {model.name} did not finish its first slice in {WARM_UP_S:.0f} s") from None
             self.check()
+        if self._market is not None:
+            self._join(self._market())
         self._warm = True
 
     def question(
@@ -103,10 +127,10 @@ class Service:
             raise InputError(f"a batch has at most {limits.batch} puzzles here, got {len(texts)}; send several batches")
         found, rules = self.shelf.find(model, task, texts[0])
         chosen = calibrated(self.shelf.policy(policy, depth, breadth, nfe), found.calibration)
-        if leg is not None and chosen.budget.nfe > limits.trace_nfe:
+        if leg is not None and chosen.budget.nfe > limits.trace_rows * leg:
             raise InputError(
-                f"nfe must be at most {limits.trace_nfe} when the trace is wanted, got nfe={chosen.budget.nfe}; lower it or leave "
-                "the trace out"
+                f"a trace has at most {limits.trace_rows} rows here, and nfe={chosen.budget.nfe} with a row every {leg} iterations "
+                f"may give more; lower nfe, or watch the stream with every={-(-chosen.budget.nfe // limits.trace_rows)} or more"
             )
         if deadline_s is not None and deadline_s > limits.max_deadline_s:
             raise InputError(
@@ -178,6 +202,8 @@ class Service:
     async def close(self) -> None:
         """Take nothing new, let the open requests end for a while, then stop the engines."""
         self._draining = True
+        if self.neighbours is not None:
+            await self.neighbours.close()
         await asyncio.to_thread(self.drive.drain, self.config.drain_s)
         await asyncio.to_thread(self.drive.stop)
 
@@ -189,14 +215,17 @@ class Service:
         seed: int,
         deadline: float | None,
         leg: int | None,
-    ) -> tuple[Job, asyncio.Queue[Event]]:
+    ) -> tuple[Request, asyncio.Queue[Event]]:
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
 
         def notify(event: Event) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        return Job(model.name, puzzles, policy, seed, notify, deadline, leg), events
+        job = Request(
+            model=model.name, puzzles=puzzles, policy=policy, seed=seed, notify=notify, deadline=deadline, leg=leg
+        )
+        return job, events
 
 
 async def _last(events: asyncio.Queue[Event]) -> None:

@@ -24,8 +24,8 @@ class Limits(Config):
     depth: Count = Field(default=4096, description="the deepest trajectory that a request may ask for")
     breadth: Count = Field(default=256, description="the most trajectories that a request may ask for")
     nfe: Count = Field(default=65_536, description="the most iterations that a request may ask for a puzzle")
-    trace_nfe: Count = Field(
-        default=4096, description="the most iterations of a puzzle whose trace is wanted: each is a row of the answer"
+    trace_rows: Count = Field(
+        default=4096, description="the most rows of a trace: iterations of a puzzle over iterations between reports"
     )
     batch: Count = Field(default=256, description="the most puzzles of one batch")
     body_bytes: Count = Field(default=262_144, description="the largest body of a request")

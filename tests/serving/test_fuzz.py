@@ -72,7 +72,7 @@ def described(there: Endpoint) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/v1/solve", "/v1/solve/batch", "/v1/solve/stream"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_makes_the_endpoint_fail(endpoint: Endpoint, path: str, data: st.DataObject) -> None:
     api = described(endpoint)
@@ -90,7 +90,7 @@ def test_no_body_makes_the_endpoint_fail(endpoint: Endpoint, path: str, data: st
         assert kind.startswith("text/event-stream" if path.endswith("stream") else "application/json")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS"]),
     st.sampled_from(

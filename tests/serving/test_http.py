@@ -152,7 +152,7 @@ def test_a_policy_of_the_configuration_can_be_asked_for(listen: Callable[..., En
         ({"puzzle": EASY, "breadth": 257}, "breadth must be at most 256"),
         ({"puzzle": EASY, "depth": 4096, "breadth": 256}, "nfe must be at most 65536"),
         ({"puzzle": EASY, "depth": 4, "breadth": 2, "nfe": 9}, "nfe must be in"),
-        ({"puzzle": EASY, "depth": 4096, "breadth": 2, "trace": True}, "nfe must be at most 4096 when the trace"),
+        ({"puzzle": EASY, "depth": 4096, "breadth": 2, "trace": True}, "a trace has at most 4096 rows"),
         ({"puzzle": EASY, "depth": 0}, "depth: Input should be greater than or equal to 1"),
         ({"puzzle": EASY, "depth": 2.5}, "depth: Input should be a valid integer"),
         ({"puzzle": EASY, "depth": "8"}, "depth: Input should be a valid integer"),

@@ -12,7 +12,7 @@ from eqr_ray.policy import policy_from
 from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.puzzles.files import read_puzzles
 from eqr_ray.serving.drive import Broken, Drive, Motor
-from eqr_ray.serving.jobs import Ended, Event, Job, Outcome, Reached
+from eqr_ray.serving.jobs import Ended, Event, Outcome, Reached, Request
 from eqr_ray.serving.merging import RANGE
 from eqr_ray.sim import SimEngine
 from eqr_ray.types import Engine, Puzzle, StopReason, Verdict
@@ -58,9 +58,10 @@ def puzzles(n: int, first: int = 0) -> tuple[Puzzle, ...]:
     return tuple(record.puzzle for record in read_puzzles(str(demo_path("sudoku6")), limit=first + n))[first:]
 
 
-def job(heard: Heard, n: int = 1, policy: str = "adaptive", seed: int = 0, first: int = 0, **more: object) -> Job:
+def job(heard: Heard, n: int = 1, policy: str = "adaptive", seed: int = 0, first: int = 0, **more: object) -> Request:
     budget = {key: more.pop(key) for key in ("depth", "breadth", "nfe") if key in more}
-    return Job("six", puzzles(n, first), policy_from(policy, **budget), seed, heard, **more)  # type: ignore[arg-type]
+    rules = policy_from(policy, **budget)  # type: ignore[arg-type]
+    return Request(model="six", puzzles=puzzles(n, first), policy=rules, seed=seed, notify=heard, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture

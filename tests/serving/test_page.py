@@ -77,7 +77,11 @@ def test_a_puzzle_is_picked_solved_and_watched(endpoint: Endpoint, open_page, si
     solved(page)
     answer = endpoint.client().solve(question, depth=32, breadth=4)["verdict"]
     assert board(page) == answer["prediction"]
-    assert f"{100 * answer['confidence']:.1f} % confident" in page.inner_text("#headline")
+    sure = answer["confidence"] >= 0.9995
+    assert (
+        page.inner_text("#headline")
+        == f"{'over 99.9' if sure else format(100 * answer['confidence'], '.1f')} % confident"
+    )
     assert f"{answer['nfe']} of at most" in page.inner_text("#status")
     assert page.locator("#boards canvas").count() == answer["breadth"]
     assert page.locator("#chart polyline").count() >= 1
@@ -88,7 +92,7 @@ def test_a_puzzle_is_picked_solved_and_watched(endpoint: Endpoint, open_page, si
 def test_curves_boards_and_votes_of_several_trajectories(endpoint: Endpoint, open_page) -> None:
     page = open_page(endpoint)
     page.wait_for_selector("#solve:not([disabled])")
-    page.get_by_role("radio", name="fixed").check(force=True)
+    page.click("#policies label:has([value=fixed])")
     page.fill("#depth", "40")
     page.fill("#breadth", "6")
     page.click("#solve")
@@ -101,6 +105,36 @@ def test_curves_boards_and_votes_of_several_trajectories(endpoint: Endpoint, ope
         "Array.from(document.querySelector('#boards canvas').getContext('2d').getImageData(0, 0, 60, 60).data).some(Boolean)"
     )
     assert drawn
+
+
+@pytest.mark.parametrize("policy", ["economy", "balanced", "max", "adaptive", "fixed"])
+def test_every_policy_that_the_page_offers_can_be_watched(endpoint: Endpoint, open_page, policy: str) -> None:
+    page = open_page(endpoint)
+    page.wait_for_selector("#solve:not([disabled])")
+    assert page.evaluate("document.querySelector('#solve').getBoundingClientRect().bottom <= innerHeight"), (
+        "within reach"
+    )
+    page.click(f"#policies label:has([value={policy}])")
+    assert "iterations" in page.inner_text("#policy-note")
+    page.click("#solve")
+    solved(page)
+    assert "." not in board(page)
+    assert page.locator("#hello").is_hidden()
+
+
+def test_meanwhile_the_board_shows_the_leading_answer(listen, open_page) -> None:
+    page = open_page(listen([stock_of(SimEngine(landscape(easy=0.0, hard_depth=1e6)))], **{"limits.trace_rows": 65536}))
+    page.wait_for_selector("#solve:not([disabled])")
+    question = board(page)
+    page.fill("#depth", "4096")
+    page.fill("#breadth", "16")
+    page.click("#solve")
+    page.wait_for_selector("#board.thinking .answer")
+    assert all(given in (".", shown) for given, shown in zip(question, board(page), strict=True))
+    page.click("#stop")
+    page.get_by_text("Stopped after").wait_for()
+    page.wait_for_selector("#board:not(.thinking)")
+    assert board(page) == question
 
 
 def test_the_keyboard_alone_types_solves_and_stops(endpoint: Endpoint, open_page) -> None:
@@ -137,7 +171,7 @@ def test_a_pasted_puzzle_finds_its_model_and_a_wrong_one_is_explained(endpoint: 
 
 
 def test_escape_stops_a_long_search_and_another_can_begin(listen, open_page) -> None:
-    there = listen([stock_of(SimEngine(landscape(easy=0.0, hard_depth=1e6)))], **{"limits.trace_nfe": 65536})
+    there = listen([stock_of(SimEngine(landscape(easy=0.0, hard_depth=1e6)))], **{"limits.trace_rows": 65536})
     page = open_page(there)
     page.wait_for_selector("#solve:not([disabled])")
     page.fill("#depth", "4096")
@@ -159,6 +193,7 @@ def test_a_maze_is_drawn_edited_and_asked(listen, open_page, tmp_path) -> None:
     page.wait_for_selector("#solve:not([disabled])")
     cells = page.locator("#board [role=gridcell]")
     assert cells.count() == 100
+    assert "# wall" in page.inner_text("#notation")
     assert page.locator("#board .start").count() == page.locator("#board .goal").count() == 1
     at = page.evaluate(
         "[...document.querySelectorAll('#board [role=gridcell]')].findIndex((cell) => cell.className.includes('open'))"

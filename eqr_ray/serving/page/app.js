@@ -6,8 +6,15 @@ import { Refused, getJson, watch } from "./stream.js";
 
 const MOST_BOARDS = 24;
 const STOPS = {
-  consensus: "trajectories agree", converged: "one is sure", nfe_spent: "iterations spent",
+  consensus: "they agree", converged: "one is sure", nfe_spent: "iterations spent",
   depth_spent: "budget spent", deadline: "time is over",
+};
+const POLICIES = {
+  economy: "Cheapest: gives up where more thinking rarely helps",
+  balanced: "The best trade of iterations for accuracy that the tuning found",
+  max: "Accuracy first: widens until it is nearly certain",
+  adaptive: "One short trajectory, then more depth or breadth until the settled ones agree",
+  fixed: "Every trajectory to the full depth, all of them vote: the published protocol",
 };
 const STATES = { running: "running", converged: "settled", q_halted: "settled", diverged: "diverged" };
 const find = (id) => document.getElementById(id);
@@ -36,6 +43,9 @@ function choose(model, question) {
     find("model").value = model.name;
     board.shape(model);
     buildPad(model);
+    const maze = model.family === "maze";
+    find("notation").textContent = `Type or paste, row by row: ${maze ? "# wall, space open, S start, G goal" : ". or 0 for a blank"}`;
+    find("text").rows = maze ? Math.min(model.rows, 8) : 2;
     buildExamples(model);
   }
   board.set(question ?? board.blank.repeat(model.rows * model.cols));
@@ -69,6 +79,8 @@ function buildPad(model) {
     : [...model.symbols.slice(1)].map((mark) => [mark, mark]);
   const buttons = marks.map(([mark, name]) => button(name, `Fill ${name}`, () => board.put(mark)));
   if (model.family !== "maze") buttons.push(button("⌫", "Clear the cell", () => board.put(".")));
+  find("pad").style.setProperty("--keys", buttons.length);
+  find("pad").style.setProperty("--keys-narrow", buttons.length > 7 ? Math.ceil(buttons.length / 2) : buttons.length);
   find("pad").replaceChildren(...buttons);
 }
 
@@ -97,6 +109,8 @@ function buildPolicies(policies, chosen) {
 }
 
 function showBudget(policy) {
+  const most = `at most ${number.format(policy.depth)} × ${number.format(policy.breadth)}, ${number.format(policy.nfe)} iterations unless set below`;
+  find("policy-note").textContent = POLICIES[policy.name] ? `${POLICIES[policy.name]}; ${most}.` : `A policy of this endpoint; ${most}.`;
   for (const key of ["depth", "breadth", "nfe"]) {
     find(key).value = "";
     find(key).placeholder = number.format(policy[key]);
@@ -112,12 +126,14 @@ function hintIterations() {
 }
 
 function asked() {
-  const body = { puzzle: board.question, model: state.model.name, every: 1 };
+  const body = { puzzle: board.question, model: state.model.name };
   body.policy = document.querySelector("[name=policy]:checked").value;
   for (const key of ["depth", "breadth", "nfe", "seed"]) {
     const value = find(key).value.trim();
     if (value) body[key] = Number(value);
   }
+  // A trace has a limited number of rows, so a large budget is watched in larger steps.
+  body.every = Math.min(64, Math.max(1, Math.ceil(Number(find("nfe").value || find("nfe").placeholder.replace(/\D/g, "")) / state.rows)));
   return body;
 }
 
@@ -134,6 +150,8 @@ function settle() {
   find("solve").disabled = false;
   find("stop").hidden = true;
   find("panels").hidden = find("verdict").hidden = true;
+  find("hello").hidden = false;
+  board.show(null);
   find("status").textContent = "Choose a puzzle and a budget, then solve.";
   setMeter(0, 1);
 }
@@ -151,7 +169,6 @@ async function solve() {
   say(null);
   const run = { abort: new AbortController(), boards: new Map(), votes: [], nfe: 0, stale: true, model: state.model };
   state.run = run;
-  board.show(null);
   chart.clear();
   find("boards").replaceChildren();
   find("votes").replaceChildren();
@@ -175,6 +192,7 @@ async function solve() {
     if (state.run === run) {
       run.over = true;
       draw(run);
+      if (!run.done) board.show(null);
       find("solve").disabled = false;
       find("stop").hidden = true;
     }
@@ -185,6 +203,8 @@ const EVENTS = {
   start(run, data) {
     run.question = data.question;
     run.most = data.policy.nfe;
+    run.depth = data.policy.depth;
+    find("hello").hidden = true;
     find("panels").hidden = false;
   },
   trace(run, data) {
@@ -229,21 +249,38 @@ function draw(run) {
     if (!one.stale || !one.picture) continue;
     one.stale = false;
     const { row } = one;
-    const name = run.done && row.status === "running" ? "unsettled" : STATES[row.status];
+    const name = row.status !== "running" ? STATES[row.status] : row.depth >= run.depth ? "full depth" : run.done ? "unsettled" : "running";
     one.picture.draw(ink);
     one.article.className = STATES[row.status] === "settled" ? "settled" : row.status;
     one.picture.canvas.setAttribute("aria-label", `trajectory ${one.index + 1}: ${name} at iteration ${row.depth}`);
     one.picture.canvas.dataset.answer = row.answer;
-    const q = row.q_halt === null ? "" : `q ${row.q_halt.toFixed(1)}`;
-    one.note.replaceChildren(Object.assign(document.createElement("b"), { textContent: name }), ` ${row.depth} it. ${q}`);
+    const facts = Object.assign(document.createElement("span"), { textContent: `${row.depth} it.` });
+    const q = row.q_halt === null ? "" : ` q ${row.q_halt.toFixed(1)}`;
+    facts.append(Object.assign(document.createElement("span"), { className: "q", textContent: q }));
+    one.note.replaceChildren(Object.assign(document.createElement("b"), { textContent: name }), facts);
   }
   chart.draw();
   const hidden = Math.max(0, run.boards.size - MOST_BOARDS);
   find("boards-note").textContent = hidden ? `(the first ${MOST_BOARDS} of ${run.boards.size})` : "decode to these boards; changed cells light up";
-  if (!run.over) showVotes(run, run.votes.map((vote) => ({ ...vote, share: vote.count })));
+  if (!run.over) {
+    showVotes(run, run.votes.map((vote) => ({ ...vote, share: vote.count })));
+    find("votes-note").textContent = "of trajectories that have settled";
+    const leader = leading(run);
+    if (leader) board.show(leader, true);
+  }
   setMeter(run.nfe, run.most);
   if (run.over) return;
   find("status").textContent = `${spent(run, run.boards.size)} …`;
+}
+
+// What is shown on the large board meanwhile: the answer with most votes, or that of the calmest trajectory.
+function leading(run) {
+  if (run.votes.length) return run.votes[0].answer;
+  let best = null;
+  for (const { row } of run.boards.values()) {
+    if (best === null || (row.residual ?? Infinity) < (best.residual ?? Infinity)) best = row;
+  }
+  return best?.answer;
 }
 
 function spent(run, count) {
@@ -265,7 +302,7 @@ function showVotes(run, votes) {
     picture.update(vote.answer);
     picture.canvas.setAttribute("aria-label", `answer ${at + 1}`);
     const counted = `${vote.count} ${vote.count === 1 ? "vote" : "votes"}`;
-    const text = vote.weight === undefined ? counted : `${counted} · ${(100 * vote.weight).toFixed(1)} %`;
+    const text = vote.weight === undefined ? counted : `${counted} · ${vote.weight >= 0.9995 ? "> 99.9" : (100 * vote.weight).toFixed(1)} %`;
     line.append(picture.canvas, bar, Object.assign(document.createElement("span"), { textContent: text }));
     pictures.push(picture);
     return line;
@@ -280,7 +317,9 @@ function conclude(run, data) {
   const { verdict } = data;
   board.show(verdict.prediction);
   const settled = verdict.votes > 0;
-  find("headline").textContent = `${(100 * verdict.confidence).toFixed(1)} % confident`;
+  // Rounding must not claim certainty.
+  find("headline").textContent = verdict.confidence >= 0.9995 ? "over 99.9 % confident" : `${(100 * verdict.confidence).toFixed(1)} % confident`;
+  find("votes-note").textContent = settled ? "of the trajectories that count, and the probability that the policy gives each answer" : "";
   find("rules").textContent = verdict.valid ? "✓ obeys the rules" : "✗ breaks the rules";
   find("rules").classList.toggle("broken", !verdict.valid);
   const facts = [
@@ -311,12 +350,19 @@ async function askToken() {
   sessionStorage.setItem("eqr-token", state.token);
 }
 
+function title(model) {
+  const board = `${model.family === "maze" ? "Maze" : "Sudoku"} ${model.rows} × ${model.cols}`;
+  const alone = state.models.filter((other) => other.task === model.task).length === 1;
+  return alone ? board : `${board} · ${model.name}`;
+}
+
 async function begin() {
   try {
     const listed = await getJson("v1/models", state.token);
     state.models = listed.models;
     state.policies = listed.policies;
-    find("model").replaceChildren(...listed.models.map((model) => new Option(`${model.name} (${model.task})`, model.name)));
+    state.rows = listed.limits.trace_rows;
+    find("model").replaceChildren(...listed.models.map((model) => new Option(title(model), model.name)));
     find("model").disabled = false;
     buildPolicies(listed.policies, listed.default_policy);
     choose(listed.models[0], listed.models[0].examples.at(-1));

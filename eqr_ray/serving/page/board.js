@@ -46,15 +46,20 @@ export class Board {
 
   set(question) {
     this.question = question;
+    this.drawn = [];
     this.show(null);
   }
 
-  // Shows the question, and an answer in its blank cells where there is one.
-  show(answer) {
+  // Shows the question, and an answer in its blank cells where there is one; `thinking`: it may still change.
+  show(answer, thinking = false) {
+    this.element.classList.toggle("thinking", thinking);
     this.cells.forEach((cell, at) => {
       const given = this.question[at];
       const mark = answer ? answer[at] : given;
-      this.#draw(cell, at, mark, answer !== null && given === this.blank);
+      const answered = answer !== null && given === this.blank;
+      if (this.drawn[at] === `${mark}${answered}`) return;
+      this.drawn[at] = `${mark}${answered}`;
+      this.#draw(cell, at, mark, answered);
     });
     this.answer = answer;
   }

@@ -2,7 +2,7 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const MOST_POINTS = 240;
-const LEFT = 44, BOTTOM = 24, TOP = 8, RIGHT = 8;
+const LEFT = 44, BOTTOM = 40, TOP = 8, RIGHT = 8;
 
 function node(name, attributes, text) {
   const made = document.createElementNS(NS, name);
@@ -53,8 +53,9 @@ export class Chart {
     }
     const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((size) => deepest / size <= 8) ?? 2000;
     for (let depth = 0; depth <= deepest; depth += step) {
-      parts.push(node("text", { x: x(depth), y: height - 6, "text-anchor": "middle" }, String(depth)));
+      parts.push(node("text", { x: x(depth), y: height - 22, "text-anchor": "middle" }, String(depth)));
     }
+    parts.push(node("text", { x: (LEFT + width - RIGHT) / 2, y: height - 4, "text-anchor": "middle" }, "iterations"));
     for (const [trajectory, curve] of this.curves) {
       const { points, colour, status } = curve;
       if (!points.length) continue;

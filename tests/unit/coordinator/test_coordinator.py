@@ -76,6 +76,21 @@ def test_legs_bound_each_order_and_change_no_verdict() -> None:
     assert sorted(map(facts, found)) == alone(30)
 
 
+def test_a_slice_may_have_a_leg_of_its_own_and_rows_that_wait_are_counted() -> None:
+    run = Coordinator(policy_from("fixed", depth=40, breadth=3), 0, leg=4, slice_rows=8)
+    run.join("a")
+    run.submit(puzzles(4))
+    assert (run.rows_free, run.backlog_iterations) == (12, 480)
+    short, long = run.next_slice("a"), run.next_slice("a", leg=32)
+    assert short is not None
+    assert long is not None
+    assert (set(short.until.tolist()), set(long.until.tolist())) == ({4}, {32})
+    assert run.rows_free == 12 - len(short) - len(long)
+    engine = SimEngine(Landscape(easy=0.0, hard_depth=1e6))
+    run.on_result(engine.run(short))
+    assert run.backlog_iterations == 480 - 4 * len(short)
+
+
 def test_a_slice_has_at_most_the_rows_allowed() -> None:
     run = coordinator(slice_rows=8)
     run.join("a")
