@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from eqr_ray.runs import logs
 from eqr_ray.types import InputError, StorageError
 
 INTERRUPTED = 130
@@ -70,6 +71,7 @@ class LazyGroup(click.Group):
         """Run a command line and exit with the contract's code: 0 done, 1 failed, 2 bad usage or input, 130 interrupted."""
         extra["standalone_mode"] = False
         try:
+            logs.start()
             code = super().main(args=args, prog_name=prog_name, **extra)
         except InputError as error:
             code = _say(str(error), 2)

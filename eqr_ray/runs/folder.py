@@ -8,6 +8,7 @@ at all.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,12 @@ from eqr_ray.config import EvaluateConfig, first_difference
 from eqr_ray.coordinator.ledger import Ledger, PartTaken
 from eqr_ray.evaluation.verdicts import VERDICT_SCHEMA
 from eqr_ray.puzzles.ids import PuzzleIds
+from eqr_ray.runs.logs import of_run
 from eqr_ray.runs.manifest import MANIFEST, Manifest, Part, Register, Superseded, part_of
 from eqr_ray.storage import Kind, Place, RunLock
 from eqr_ray.types import InputError, StorageError
+
+log = logging.getLogger(__name__)
 
 CONFIG, SUMMARY, SESSIONS, REPORT = "config.json", "summary.json", "sessions.json", "report.html"
 VERDICTS, SHARDS = "verdicts", "shards"
@@ -84,8 +88,9 @@ class Folder:
         with RunLock(self.place, self._config.resume, note):
             self.ledger.refresh()
             self._register = Register(self.place)
-            self._take_stock()
-            yield
+            with of_run(self.manifest.run_id):
+                self._take_stock()
+                yield
 
     @property
     def manifest(self) -> Manifest:
@@ -114,6 +119,7 @@ class Folder:
         except Superseded:
             self.ledger.remove(name)
             raise
+        log.info("%s is written: %d verdicts, %d in all", name, verdicts.num_rows, self.manifest.rows)
 
     def complete(self) -> None:
         """Say that every puzzle has its verdict; a part that the manifest does not name holds none that is not there too."""

@@ -7,10 +7,12 @@ this session, the accuracy is of all verdicts so far.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TextIO
 
 from tqdm import tqdm
+
+from eqr_ray.runs.logs import say
 
 LINE_EVERY_S = 5.0
 
@@ -103,7 +105,7 @@ class Progress:
             self._bar.refresh()
         elif not self._quiet and (last or standing.elapsed_s - self._said_at >= LINE_EVERY_S):
             self._said_at = standing.elapsed_s
-            print(line(standing), file=self._stream, flush=True)
+            say(line(standing), asdict(standing), self._stream)
 
     def close(self) -> None:
         """End the bar, leaving its last state on the screen."""
