@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 POLL_S = 1.0
+TRIES = 5
+"""How often a request is sent whose connection breaks."""
 MOST_TRIES = 1000
 
 
@@ -113,16 +115,21 @@ class JobServer:
         environment: dict[str, Any] = {"env_vars": dict(work.env)}
         if work.working_dir is not None:
             environment["working_dir"] = work.working_dir
-        self._ask(
-            lambda: self._client.submit_job(
-                entrypoint=work.command(attempt),
-                submission_id=name,
-                runtime_env=environment,
-                metadata=dict(work.metadata),
-                entrypoint_num_cpus=work.cpus,
-                entrypoint_num_gpus=work.gpus,
+        try:
+            self._ask(
+                lambda: self._client.submit_job(
+                    entrypoint=work.command(attempt),
+                    submission_id=name,
+                    runtime_env=environment,
+                    metadata=dict(work.metadata),
+                    entrypoint_num_cpus=work.cpus,
+                    entrypoint_num_gpus=work.gpus,
+                )
             )
-        )
+        except RuntimeError:
+            # A request whose answer was lost has begun the job, and the id is taken by it.
+            if self.find(name) is None:
+                raise
 
     def find(self, submission_id: str) -> JobState | None:
         """Return how a job stands, None where there is none of this id."""
@@ -180,16 +187,23 @@ class JobServer:
         return written
 
     def _ask(self, action: Callable[[], Any]) -> Any:
+        """Return what the server answers; a connection that broke is tried again, for a busy head drops some."""
         from ray.exceptions import AuthenticationError
 
-        try:
-            return action()
-        except AuthenticationError as error:
-            raise InputError(f"{self.address}: {_token_problem(error)}") from None
-        except OSError as error:
-            raise InputError(
-                f"{self.address}: the job server answers no more ({' '.join(str(error).split())[:160]}); is the cluster up?"
-            ) from None
+        for attempt in range(1, TRIES + 1):
+            try:
+                return action()
+            except AuthenticationError as error:
+                raise InputError(f"{self.address}: {_token_problem(error)}") from None
+            except OSError as error:
+                reason = " ".join(str(error).split())[:160]
+                if attempt == TRIES:
+                    raise InputError(
+                        f"{self.address}: the job server answers no more ({reason}); is the cluster up?"
+                    ) from None
+                log.info("the job server did not answer (%s); try %d of %d", reason, attempt + 1, TRIES)
+                time.sleep(attempt * POLL_S)
+        raise AssertionError("unreachable")
 
 
 def _token_problem(error: Exception) -> str:
