@@ -37,8 +37,9 @@ from eqr_ray.config.simulate import load_simulate_config
     "--rate", type=float, metavar="R", help="Iterations a second of one replica; `eqr-ray bench engine` measures it."
 )
 @click.option("--price", type=float, metavar="P", help="Price of one replica an hour.")
+@click.option("--bulk", is_flag=True, help="For 10^7 puzzles and more: columns of work, no coordinator, no preemption.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def simulate(config_file: str | None, overrides: tuple[str, ...], as_json: bool, **options: object) -> None:
+def simulate(config_file: str | None, overrides: tuple[str, ...], bulk: bool, as_json: bool, **options: object) -> None:
     """Tell accuracy, iterations, wall time, replica hours and money of a run that was never made.
 
     The real coordinator and the real policy work on recorded trajectories, on replicas with a virtual clock: they start late,
@@ -54,7 +55,7 @@ def simulate(config_file: str | None, overrides: tuple[str, ...], as_json: bool,
 
     from eqr_ray.policy import calibrated, policy_from
     from eqr_ray.runs.calibrate import known_of
-    from eqr_ray.runs.simulate import forecast
+    from eqr_ray.runs.simulate import forecast, forecast_in_bulk
     from eqr_ray.sim.cluster import Cluster
     from eqr_ray.sim.made import made_trace
     from eqr_ray.sim.replay import held_to
@@ -70,7 +71,10 @@ def simulate(config_file: str | None, overrides: tuple[str, ...], as_json: bool,
     # Without a budget of the user's a policy is held to what was recorded.
     held = held_to(wanted, trace.facts, depth=own.depth is None, breadth=own.breadth is None)
     policy = calibrated(held, known_of(trace.facts, config.checkpoint))
-    found = forecast(trace, policy, Cluster(**config.cluster.model_dump()), config.puzzles, config.most_rows)
+    predict = forecast_in_bulk if bulk else forecast
+    found = predict(
+        trace, policy, Cluster(**config.cluster.model_dump()), config.puzzles or len(trace), config.most_rows
+    )
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return

@@ -14,9 +14,13 @@ from eqr_ray.distributed.pacing import Pace, paced
 from eqr_ray.evaluation.scoring import wilson
 from eqr_ray.policy import Policy
 from eqr_ray.sim.cluster import Cluster, ClusterRun, Pacer, play
-from eqr_ray.sim.replay import ReplayEngine, check_fits
+from eqr_ray.sim.flow import flow, stages_of
+from eqr_ray.sim.replay import Playback, ReplayEngine, check_fits, replay
 from eqr_ray.sim.trace import Trace
 from eqr_ray.types import Puzzle, SliceResult
+
+LEAST_OPEN, MOST_OPEN = 1024, 65_536
+"""Bounds on the puzzles that one driver has open, as in `runs.evaluate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def forecast(
         for puzzle, keys, code in zip(trace.puzzles, trace.keys, trace.right.tolist(), strict=True)
         if code > -2
     }
-    open_limit = open_limit or min(max(2 * cluster.in_flight * cluster.replicas * most_rows, 1024), 65_536)
+    open_limit = open_limit or min(max(2 * cluster.in_flight * cluster.replicas * most_rows, LEAST_OPEN), MOST_OPEN)
     coordinator = Coordinator(policy, trace.facts.seed, slice_rows=most_rows, open_limit=open_limit)
     labelled = exact = 0
     last = ClusterRun()
@@ -86,6 +90,40 @@ def forecast(
         preemptions=last.preemptions,
         lost_slices=last.lost_slices,
         nfe_computed=last.nfe_computed,
+    )
+
+
+def forecast_in_bulk(trace: Trace, policy: Policy, cluster: Cluster, n_puzzles: int, most_rows: int = 256) -> Forecast:
+    """Forecast 10^7 puzzles and more by their flow alone; InputError for preemption and for policies of a pool.
+
+    Every driver feeds at most MOST_OPEN open puzzles, as in a real run: give a cluster of its own to each shard.
+    """
+    stages = stages_of(trace, policy)
+
+    def pace(rows: int, had: int, took_s: float) -> int:
+        return paced(Pace(rows), had, took_s, 1, most_rows).rows
+
+    open_limit = min(max(2 * cluster.in_flight * cluster.replicas * most_rows, LEAST_OPEN), MOST_OPEN)
+    took = flow(cluster, stages, n_puzzles, most_rows, open_limit, pace)
+    reached = replay(policy, Playback(trace))
+    rounds, rest = divmod(n_puzzles, len(trace))
+    right = int(reached.exact.sum()) * rounds + int(reached.exact[:rest].sum())
+    labelled = reached.n_labelled * rounds + int(trace.labelled[:rest].sum())
+    distinct = min(labelled, reached.n_labelled)
+    accuracy = right / labelled if labelled else None
+    return Forecast(
+        puzzles=took.puzzles,
+        labelled=labelled,
+        exact_accuracy=accuracy,
+        exact_accuracy_ci95=None if accuracy is None else wilson(round(accuracy * distinct), distinct),
+        nfe_mean=took.nfe / max(took.puzzles, 1),
+        wall_s=took.wall_s,
+        replica_hours=took.paid_s / 3600,
+        busy_share=took.busy_s / took.paid_s if took.paid_s else 0.0,
+        cost=took.cost,
+        preemptions=0,
+        lost_slices=0,
+        nfe_computed=took.nfe_computed,
     )
 
 
