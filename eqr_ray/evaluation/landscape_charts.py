@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from eqr_ray.evaluation.calibration import Bin
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 280, 52, 16, 14, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 280, 52, 16, 24, 44
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:currentColor}.axis{stroke:currentColor;stroke-opacity:.5;fill:none}"
     ".grid{stroke:currentColor;stroke-opacity:.12}.a{stroke:#2563b0;fill:none;stroke-width:2}.b{stroke:#c2571a;fill:none;stroke-width:2}"
@@ -31,6 +31,7 @@ class Plot:
     ) -> None:
         self._x, self._y, self._log_x, self._log_y = _room(x, log_x), _room(y, log_y), log_x, log_y
         self._parts: list[str] = []
+        self._named: list[tuple[int, str]] = []
 
     def px(self, value: float) -> float:
         """Return the horizontal place of a value."""
@@ -67,10 +68,20 @@ class Plot:
                 self._parts.append(
                     f'<circle class="f{_KINDS[kind]}" {place}><title>{name} {x:g}: {y:.4g}</title></circle>'
                 )
-            x, y = points[-1]
+            self._named += [(kind, name)] if name else []
+
+    def legend(self) -> None:
+        """Name the lines drawn so far in a row above the plot, where no curve can hide them."""
+        x = float(LEFT)
+        for kind, name in self._named:
             self._parts.append(
-                f'<text x="{self.px(x) - 4:.1f}" y="{self.py(y) - 7:.1f}" text-anchor="end">{name}</text>'
+                f'<path class="{_KINDS[kind]}" d="M{x:.1f} 9h18"/><text x="{x + 23:.1f}" y="13">{name}</text>'
             )
+            x += 23 + 7 * len(name) + 18
+
+    def label(self, x: float, y: float, name: str) -> None:
+        """Write a name beside a point."""
+        self._parts.append(f'<text x="{self.px(x) - 4:.1f}" y="{self.py(y) - 7:.1f}" text-anchor="end">{name}</text>')
 
     def whisker(self, x: float, low: float, high: float) -> None:
         """Draw an interval."""
@@ -102,7 +113,8 @@ def reliability_chart(bins: Sequence[Bin]) -> Markup:
 def heat_map(depths: Sequence[int], breadths: Sequence[int], accuracy: Sequence[Sequence[float]]) -> Markup:
     """Return accuracy by depth (across) and breadth (up); `accuracy[b][d]`; dashed lines join cells of equal D x B."""
     plot = Plot((0, 1), (0, 1))
-    width, height = (WIDTH - LEFT - RIGHT) / len(depths), (HEIGHT - TOP - BOTTOM) / len(breadths)
+    right = 44
+    width, height = (WIDTH - LEFT - right) / len(depths), (HEIGHT - TOP - BOTTOM) / len(breadths)
     values = [value for row in accuracy for value in row]
     low, high = min(values), max(values)
     for b, breadth in enumerate(breadths):
@@ -121,21 +133,27 @@ def heat_map(depths: Sequence[int], breadths: Sequence[int], accuracy: Sequence[
         plot.raw(
             f'<text x="{LEFT + (d + 0.5) * width:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{depth}</text>'
         )
-    for line in _iso_lines(depths, breadths):
+    for nfe, line in _iso_lines(depths, breadths):
+        d, b = line[-1]
+        plot.raw(
+            f'<text class="iso-name" x="{LEFT + (d + 1) * width + 3:.1f}" y="{HEIGHT - BOTTOM - (b + 0.5) * height + 4:.1f}">{nfe:,}</text>'
+            if d + 1 == len(depths)
+            else ""
+        )
         points = "L".join(f"{LEFT + (d + 0.5) * width:.1f} {HEIGHT - BOTTOM - (b + 0.5) * height:.1f}" for d, b in line)
         plot.raw(f'<path class="iso" d="M{points}"/>')
-    plot.raw(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">depth; up: breadth; dashed: equal NFE</text>'
-    )
+    names = "depth; up: breadth; dashed: equal NFE, at the right"
+    plot.raw(f'<text x="{(LEFT + WIDTH - right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{names}</text>')
     return plot.svg("Accuracy by depth and breadth")
 
 
-def _iso_lines(depths: Sequence[int], breadths: Sequence[int]) -> list[list[tuple[int, int]]]:
+def _iso_lines(depths: Sequence[int], breadths: Sequence[int]) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return (NFE, cells (d, b) from shallow to deep) of every product that several cells share."""
     cells: dict[int, list[tuple[int, int]]] = {}
     for d, depth in enumerate(depths):
         for b, breadth in enumerate(breadths):
             cells.setdefault(depth * breadth, []).append((d, b))
-    return [own for _, own in sorted(cells.items()) if len(own) > 1]
+    return [(nfe, own) for nfe, own in sorted(cells.items()) if len(own) > 1]
 
 
 def _room(span: tuple[float, float], log: bool) -> tuple[float, float]:

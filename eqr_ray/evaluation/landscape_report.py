@@ -7,6 +7,7 @@ the user gets into it unescaped; it names no resource outside itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor
 
 from markupsafe import Markup, escape
 
@@ -92,16 +93,21 @@ def _depth_curve(found: Landscape) -> Markup:
     plot.line(list(zip(found.depths, found.single, strict=True)), 0, "single")
     plot.line(list(zip(found.depths, found.majority[-1], strict=True)), 1, "majority")
     agree = [(d, share) for d, share in zip(found.depths, found.agree, strict=True) if share is not None]
-    plot.line(agree, 2, "agree")
+    plot.line(agree, 2, "two agree")
+    plot.legend()
     return plot.svg("Accuracy by depth")
 
 
 def _breadth_curve(found: Landscape) -> Markup:
-    plot = Plot((found.breadths[0], found.breadths[-1]), (0, 1), log_x=True)
-    plot.axes(found.breadths, _SHARES, "breadth, log", "share", percent=True)
-    plot.line(list(zip(found.breadths, found.any_right, strict=True)), 2, "any")
-    plot.line(list(zip(found.breadths, found.top1, strict=True)), 1, "top-1")
+    shares = (*found.any_right, *found.top1, *(row[-1] for row in found.majority))
+    # Breadth moves accuracy by points where depth moves it by tens: the axis holds what there is, and says so.
+    low, high = max(0.0, floor(20 * min(shares) - 0.5) / 20), min(1.0, ceil(20 * max(shares) + 0.5) / 20)
+    plot = Plot((found.breadths[0], found.breadths[-1]), (low, high), log_x=True)
+    plot.axes(found.breadths, [low + (high - low) * k / 4 for k in range(5)], "breadth, log", "share", percent=True)
+    plot.line(list(zip(found.breadths, found.any_right, strict=True)), 2, "any right")
+    plot.line(list(zip(found.breadths, found.top1, strict=True)), 1, "smallest residual")
     plot.line(list(zip(found.breadths, (row[-1] for row in found.majority), strict=True)), 0, "majority")
+    plot.legend()
     return plot.svg("Accuracy by breadth")
 
 
@@ -109,7 +115,7 @@ def _residual_curve(found: Landscape) -> Markup:
     bins = found.by_residual
     middles = [own.stated for own in bins]
     plot = Plot((min(middles), max(middles)), (0, 1), log_x=True)
-    ticks = [tick for tick in (0.005, 0.02, 0.1, 0.5, 1.0) if min(middles) <= tick <= max(middles)]
+    ticks = [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if min(middles) <= tick <= max(middles)]
     plot.axes(ticks, _SHARES, "residual, log", "share right", percent=True)
     for own in bins:
         plot.whisker(own.stated, *own.interval)

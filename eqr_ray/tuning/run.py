@@ -218,5 +218,6 @@ def front_chart(points: list[Candidate], named: list[Named]) -> str:
     )
     plot.line(list(zip(costs, rights, strict=True)), 0)
     for own in named:
-        plot.line([(own.seen.nfe_mean, own.seen.accuracy)], 1, own.name)
+        plot.line([(own.seen.nfe_mean, own.seen.accuracy)], 1)
+        plot.label(own.seen.nfe_mean, own.seen.accuracy, own.name)
     return str(plot.svg("Pareto front of accuracy and iterations"))
