@@ -3,31 +3,69 @@
 `serve run eqr_ray.serving.app:app config=configs/serve/local.yaml`, a Serve configuration with the same import path and `args`, and
 `eqr-ray serve` all come here.
 
+Where there may be several replicas, a second deployment holds the exchange through which they lend each other their engines; requests do
+not pass through it.
+
 Invariants, asserted in tests/serving/test_ray_serve.py: a replica takes requests only after its engines have run; a killed replica costs
 no accepted request of a client that retries; the verdict is that of an evaluation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import config as serve_settings
+from ray.serve import metrics as serve_metrics
 
+from eqr_ray.serving.exchange import Exchange
 from eqr_ray.serving.guard import Guard, read_tokens
 from eqr_ray.serving.http import build_app
 from eqr_ray.serving.logs import log_to_stderr
+from eqr_ray.serving.metrics import MEASURES
 from eqr_ray.serving.scaling import METRIC
 from eqr_ray.serving.service import Service
 from eqr_ray.serving.settings import ServeConfig, load_serve_config
 from eqr_ray.serving.shelf import threads_of
 
-NAME = "eqr"
+NAME, EXCHANGE = "eqr", "Exchange"
+MOST_CALLS = 100_000
+"""Calls that the exchange has open: each replica always asks it for work, and each errand under way is one."""
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 5.0, 10.0
 BEYOND = 64
 """Requests that Ray hands to a replica beyond those that it works on, so that the replica itself says no, with the right Retry-After."""
+
+
+class RemoteExchange:
+    """The exchange as replicas reach it; implements `neighbours.Market`."""
+
+    def __init__(self) -> None:
+        self._handle = serve.get_deployment_handle(EXCHANGE)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return lambda *args: getattr(self._handle, name).remote(*args)
+
+
+class Exporter:
+    """Gives a replica's measures to Ray's exporter, which labels them with the replica."""
+
+    def __init__(self) -> None:
+        self._gauges = {m.name: serve_metrics.Gauge(m.name, m.meaning) for m in MEASURES if m.kind == "gauge"}
+        self._counters = {m.name: serve_metrics.Counter(m.name, m.meaning) for m in MEASURES if m.kind == "counter"}
+        self._told: dict[str, float] = {}
+
+    def update(self, service: Service) -> None:
+        """Tell the present values."""
+        for measure in MEASURES:
+            value = float(measure.read(service))
+            if measure.kind == "gauge":
+                self._gauges[measure.name].set(value)
+            elif more := value - self._told.get(measure.name, 0.0):
+                self._counters[measure.name].inc(more)
+                self._told[measure.name] = value
 
 
 class Replica:
@@ -35,9 +73,15 @@ class Replica:
 
     app: FastAPI
 
+    def __init__(self, exchange: object = None) -> None:
+        """`exchange` is named so that it is part of the application; it is found by its name."""
+        self.exporter = Exporter()
+
     async def check_health(self) -> None:
         """Raise when the engine broke or is stuck, so that Ray Serve replaces the replica."""
-        self.app.state.service.check()
+        service = self.app.state.service
+        self.exporter.update(service)
+        service.check()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return what the number of replicas follows."""
@@ -59,9 +103,12 @@ def application(config: ServeConfig) -> serve.Application:
     on_gpu = config.device == "cuda" or (config.device == "auto" and _cluster_has_gpus())
     config = config.model_copy(update={"device": "cuda" if on_gpu else config.device})
 
+    several = config.scaling.max_replicas > 1
+
     def build() -> FastAPI:
         log_to_stderr(config.log_level)
-        return build_app(Service(config), Guard(digests, config.allowed_hosts), echo_id=False)
+        service = Service(config, market=RemoteExchange if several else None)
+        return build_app(service, Guard(digests, config.allowed_hosts), echo_id=False)
 
     threads = 1 if on_gpu else threads_of(config)
     options: dict[str, Any] = {
@@ -89,7 +136,16 @@ def application(config: ServeConfig) -> serve.Application:
         )
     else:
         options["num_replicas"] = scaling.min_replicas
-    return serve.deployment(serve.ingress(build)(Replica), name="Replica").options(**options).bind()
+    replica = serve.deployment(serve.ingress(build)(Replica), name="Replica").options(**options)
+    if not several:
+        return replica.bind()
+    exchange = serve.deployment(Exchange, name=EXCHANGE).options(
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=MOST_CALLS,
+        logging_config={"enable_access_log": False},
+    )
+    return replica.bind(exchange.bind())
 
 
 def _cluster_has_gpus() -> bool:

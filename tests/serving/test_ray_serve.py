@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from eqr_ray.client import Client, ServerError
 from eqr_ray.config import load_config
 from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.puzzles.files import read_puzzles
+from eqr_ray.solver import Solver
 
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -88,7 +90,7 @@ def replicas() -> list[str]:
     import ray
 
     named = ray.util.list_named_actors(all_namespaces=True)
-    return [actor["name"] for actor in named if actor["name"].startswith("SERVE_REPLICA")]
+    return [actor["name"] for actor in named if "#Replica#" in actor["name"]]
 
 
 def facts(verdict: dict[str, Any]) -> tuple[Any, ...]:
@@ -137,6 +139,33 @@ def test_http_and_an_evaluation_reach_the_same_verdicts(cluster: Cluster, tmp_pa
     for verdict in told:
         # The file's notation of blank cells is the question's; the prediction has none left.
         assert facts(verdict) == facts(evaluated[verdict["puzzle_id"]])
+
+
+def test_a_wide_request_uses_both_replicas_and_has_the_verdict_of_one_process(cluster: Cluster) -> None:
+    budget = {"policy": "fixed", "depth": 64, "breadth": 48, "seed": 3}
+    alone = Solver(cluster.net, device="cpu", threads=1, **budget).solve(EASY)
+    done = 0.0
+    for _ in range(10):
+        told = cluster.client().solve(EASY, **budget)["verdict"]
+        assert (told["prediction"], told["nfe"]) == (alone.text, alone.verdict.nfe)
+        assert (told["votes"], told["confidence"]) == (alone.verdict.votes, alone.verdict.confidence)
+        done = max(errands_done(cluster), done)
+        if done:
+            break
+    assert done >= 1, "the other replica was idle and had nothing sent"
+
+
+def errands_done(cluster: Cluster) -> float:
+    """The most errands that any replica tells; the proxy hands a scrape to either."""
+    request = urllib.request.Request(f"{cluster.url}/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    most = 0.0
+    for _ in range(12):
+        with urllib.request.urlopen(request, timeout=60) as response:
+            told = dict(
+                line.rsplit(" ", 1) for line in response.read().decode().splitlines() if not line.startswith("#")
+            )
+        most = max(most, float(told["eqr_errands_done_total"]))
+    return most
 
 
 def test_a_replica_killed_under_load_loses_no_accepted_request(cluster: Cluster) -> None:
