@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from eqr_ray.puzzles.arrays import is_array_file, read_arrays
 from eqr_ray.puzzles.files import read_puzzles
+from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.training.settings import EvaluationSettings, SourceSettings
@@ -51,17 +53,11 @@ class Pairs:
 
 
 def load_pairs(source: SourceSettings, task: str, limit: int | None = None) -> Pairs:
-    """Read the solved puzzles of one source; a file without a usable puzzle is an InputError."""
+    """Read the solved puzzles of one source, at most `limit`; a file without a usable puzzle is an InputError."""
     rules = find_task(task)
-    found = _from_arrays(source.path, rules) if is_array_file(source.path) else _from_records(source.path, rules)
-    kept = np.ones(len(found), bool)
-    if source.only:
-        kept &= np.isin(np.array(found.names)[found.source], source.only)
-    if source.min_rating is not None:
-        kept &= found.rating >= source.min_rating
-    if source.max_rating is not None:
-        kept &= found.rating <= source.max_rating
-    pairs = found.take(np.flatnonzero(kept)[source.skip : None if limit is None else source.skip + limit])
+    stop = None if limit is None else source.skip + limit
+    found = _from_arrays(source, rules) if is_array_file(source.path) else _from_records(source, rules, stop)
+    pairs = found.take(slice(source.skip, stop))
     if not len(pairs):
         raise InputError(
             f"{source.path}: no solved puzzle of task {task} is left of {len(found)} with sources {list(source.only) or 'all'}, "
@@ -81,14 +77,35 @@ def load_evaluation(wanted: EvaluationSettings, task: str) -> Pairs | None:
     return pairs.take(np.sort(np.concatenate(first)))
 
 
-def _from_arrays(path: str, task: Task) -> Pairs:
-    arrays = read_arrays(path, task)
-    return Pairs.of(arrays.question, arrays.answer, arrays.rating, arrays.source)
+def _wanted(source: SourceSettings, name: str, rating: float) -> bool:
+    """Tell whether a puzzle of this source and rating (NaN: none) is one of those that the settings keep."""
+    low = source.min_rating is None or rating >= source.min_rating
+    high = source.max_rating is None or rating <= source.max_rating
+    return low and high and (not source.only or name in source.only)
 
 
-def _from_records(path: str, task: Task) -> Pairs:
-    records = [record for record in read_puzzles(path, task=task) if record.answer is not None]
+def _from_arrays(source: SourceSettings, task: Task) -> Pairs:
+    arrays = read_arrays(source.path, task)
+    pairs = Pairs.of(arrays.question, arrays.answer, arrays.rating, arrays.source)
+    kept = [
+        _wanted(source, pairs.names[k], rating) for k, rating in zip(pairs.source, pairs.rating.tolist(), strict=True)
+    ]
+    return pairs.take(np.flatnonzero(kept))
+
+
+def _from_records(source: SourceSettings, task: Task, stop: int | None) -> Pairs:
+    """Read no further than the first `stop` puzzles that are kept."""
+
+    def rating_of(record: Record) -> float:
+        return np.nan if record.rating is None else record.rating
+
+    kept = (
+        record
+        for record in read_puzzles(source.path, task=task)
+        if record.answer is not None and _wanted(source, record.source, rating_of(record))
+    )
+    records = list(itertools.islice(kept, stop))
     question = np.array([record.puzzle.cells for record in records], np.uint8).reshape(-1, task.n_cells)
     answer = np.array([record.answer for record in records], np.uint8).reshape(-1, task.n_cells)
-    rating = np.array([np.nan if record.rating is None else record.rating for record in records], np.float32)
+    rating = np.array([rating_of(record) for record in records], np.float32)
     return Pairs.of(question, answer, rating, [record.source for record in records])
