@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 POLL_S = 1.0
-TRIES = 5
-"""How often a request is sent whose connection breaks."""
+PATIENCE_S = 90.0
+"""How long a server may break connections or say that it is not ready: as long as a head takes to come up."""
+PASSING = ("try again later", "status code 502", "status code 503", "status code 504")
 MOST_TRIES = 1000
 
 
@@ -187,23 +188,25 @@ class JobServer:
         return written
 
     def _ask(self, action: Callable[[], Any]) -> Any:
-        """Return what the server answers; a connection that broke is tried again, for a busy head drops some."""
+        """Return what the server answers; a busy head drops connections, and one that comes up says to try later."""
         from ray.exceptions import AuthenticationError
 
-        for attempt in range(1, TRIES + 1):
+        ends = time.monotonic() + PATIENCE_S
+        while True:
             try:
                 return action()
             except AuthenticationError as error:
                 raise InputError(f"{self.address}: {_token_problem(error)}") from None
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not any(word in str(error) for word in PASSING):
+                    raise
                 reason = " ".join(str(error).split())[:160]
-                if attempt == TRIES:
+                if time.monotonic() > ends:
                     raise InputError(
-                        f"{self.address}: the job server answers no more ({reason}); is the cluster up?"
+                        f"{self.address}: the job server does not do it ({reason}); is the cluster up?"
                     ) from None
-                log.info("the job server did not answer (%s); try %d of %d", reason, attempt + 1, TRIES)
-                time.sleep(attempt * POLL_S)
-        raise AssertionError("unreachable")
+                log.info("the job server did not do it (%s); trying again", reason)
+                time.sleep(POLL_S)
 
 
 def _token_problem(error: Exception) -> str:

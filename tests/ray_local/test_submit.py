@@ -1,4 +1,7 @@
-"""Jobs as a user submits them: a head with a token, results on an S3 server of this machine, a driver killed on the way."""
+"""Jobs as a user submits them: a head with a token, results on an S3 server of this machine, a driver killed on the way.
+
+`EQR_SUBMIT=1 pytest tests/ray_local/test_submit.py` runs it, on a machine that is not busy.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,11 @@ PUZZLES = REPOSITORY / "eqr_ray" / "puzzles" / "demo" / "sudoku6.csv"
 N_PUZZLES = 40
 LIMIT_S = 400
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif("EQR_SUBMIT" not in os.environ, reason="minutes with a head of its own; EQR_SUBMIT=1 runs it"),
+]
 
 Submit = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -67,6 +74,8 @@ class Head:
         own = {
             "HOME": str(self.home), "RAY_TMPDIR": str(self.home), "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_API_SERVER_ADDRESS": self.url,
+            # A node gives up when its own agents are slow to come up, as they are on a machine under load.
+            "RAY_agent_register_timeout_ms": "180000", "RAY_health_check_timeout_ms": "60000",
         }  # fmt: skip
         return {key: value for key, value in (os.environ | own | changes).items() if value}
 
