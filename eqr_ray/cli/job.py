@@ -14,7 +14,12 @@ WITH_ADDRESS = ("evaluate", "trace", "tune")
 
 def arguments(job: str, given: list[str], in_cluster: bool) -> list[str]:
     """Return the command line for a job's arguments; a job works on its own cluster unless they say otherwise."""
-    return [job, *(["--set", "address=auto"] if in_cluster and job in WITH_ADDRESS else []), *given]
+    own: list[str] = []
+    if in_cluster and job in WITH_ADDRESS:
+        own = ["--set", "address=auto"]
+    elif in_cluster and any(word.partition("=")[0] == "--workers" for word in given):
+        own = ["--address", "auto"]
+    return [job, *own, *given]
 
 
 def run_job(job: str) -> None:

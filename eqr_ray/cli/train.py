@@ -22,8 +22,18 @@ from eqr_ray.cli.group import Interrupted
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after so long, with everything saved."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in DIR.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Train on N Ray workers, one a GPU with --device cuda."
+)
+@click.option(
+    "--address",
+    default="local",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Of the workers' Ray: local (started here), auto or host:port.",
+)
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Such as cpu, cuda or mps.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads, of each worker.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network's block; worth it on a GPU.")
 def train(
     recipe: str | None,
@@ -32,6 +42,8 @@ def train(
     overrides: tuple[str, ...],
     minutes: float | None,
     resume: bool,
+    workers: int | None,
+    address: str,
     device: str,
     threads: int | None,
     compiled: bool,
@@ -56,16 +68,22 @@ def train(
         begun = "://" not in out or (Path(local) / POINTER).exists()
         resume = resume and begun
         try:
-            folder = train_from_config(
-                config,
-                overrides,
-                out=local,
-                minutes=minutes,
-                resume=resume,
-                device=device,
-                threads=threads,
-                compiled=compiled,
-            )
+            if workers is None:
+                folder = train_from_config(
+                    config,
+                    overrides,
+                    out=local,
+                    minutes=minutes,
+                    resume=resume,
+                    device=device,
+                    threads=threads,
+                    compiled=compiled,
+                )
+            else:
+                from eqr_ray.distributed.training import Staff, train_on_workers
+
+                staff = Staff(workers, address, device, threads or 1, compiled)
+                folder = train_on_workers(config, overrides, out=local, staff=staff, minutes=minutes, resume=resume)
         except TrainingStopped as stopped:
             raise Interrupted(
                 f"{stopped}; what is done is kept in {out}; the same command with --resume goes on"

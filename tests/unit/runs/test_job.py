@@ -17,6 +17,8 @@ def test_a_job_works_on_its_own_cluster():
     given = ["--config", "x.yaml", "--set", "seed=1"]
     assert jobs.arguments("evaluate", given, in_cluster=True) == ["evaluate", "--set", "address=auto", *given]
     assert jobs.arguments("train", ["--out", "d"], in_cluster=True) == ["train", "--out", "d"]
+    workers = ["--out", "d", "--workers", "2"]
+    assert jobs.arguments("train", workers, in_cluster=True) == ["train", "--address", "auto", *workers]
 
 
 def test_outside_a_cluster_the_arguments_stay_as_they_are():
