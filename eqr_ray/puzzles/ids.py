@@ -1,7 +1,7 @@
-"""Sets of puzzles in eight bytes each: digests of questions, and the ids that are made of them.
+"""Sets of puzzles in few bytes: digests of questions, and the ids that are made of them.
 
-Invariants, asserted in tests/unit/puzzles/test_ids.py: they answer as a Python set of the same values would, exactly; memory is about
-nine bytes a member, whatever the order in which members come.
+Invariants, asserted in tests/unit/puzzles/test_ids.py: they answer as a Python set of the same values would, exactly; a member
+takes eight bytes and what its sorted run keeps in reserve.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_ids_of_repeats_and_of_other_programs_are_kept_as_they_are() -> None:
     assert "0ff" not in ids
 
 
-def test_a_hundred_thousand_digests_take_about_nine_bytes_each() -> None:
+def test_a_digest_takes_eight_bytes_of_its_run() -> None:
     draw = random.Random(1)
     digests = Digests()
     for _ in range(100_000):
