@@ -46,6 +46,8 @@ class StopReason(StrEnum):
     NFE_SPENT = "nfe_spent"
     DEPTH_SPENT = "depth_spent"
     DEADLINE = "deadline"
+    CRASHED = "crashed"
+    """Replicas died each time they worked on the puzzle; there is no answer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,7 +273,7 @@ class Verdict:
 
     puzzle_id: str
     answer: U8
-    """(S,)"""
+    """(S,); the question itself, with its blank cells, where `stop` is CRASHED: there is no answer then."""
     selection: str
     """The rule that chose the answer, such as `majority` or `top1_residual`."""
     confidence: float

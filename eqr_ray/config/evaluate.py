@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from eqr_ray.config.reading import Config, load_into, read_mapping
+from eqr_ray.config.scaling import ScalingConfig
 from eqr_ray.types import InputError
 
 
@@ -93,6 +94,9 @@ class EvaluateConfig(Config):
     replicas: Count | None = Field(
         default=None, description="engine replicas; left out, one a core, or one a GPU share"
     )
+    scaling: ScalingConfig = Field(
+        default=ScalingConfig(), description="how a run grows and shrinks with its cluster, its end and its cost"
+    )
     threads: Count | None = Field(default=None, description="CPU threads of a replica; left out, cores / replicas")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         default="auto", description="where the network runs; auto takes what is there"
@@ -119,8 +123,8 @@ class EvaluateConfig(Config):
         default=180.0, description="how long to wait for the first replica before giving up"
     )
     max_slice_tries: Count = Field(
-        default=5,
-        description="how often a slice may be lost before the run fails instead of killing one replica after another",
+        default=3,
+        description="how many replicas a puzzle may kill, alone in a slice, before it is set aside with the verdict crashed",
     )
 
     @model_validator(mode="after")
@@ -129,6 +133,14 @@ class EvaluateConfig(Config):
             index, n = map(int, self.shard.split("/"))
             if not 1 <= index <= n:
                 raise ValueError(f"a shard i/n has i from 1 to n, got {self.shard}; write 1/4 to 4/4 for four shares")
+        return self
+
+    @model_validator(mode="after")
+    def _one_number_of_replicas(self) -> EvaluateConfig:
+        if self.replicas is not None and self.scaling.max_replicas is not None:
+            raise ValueError(
+                "replicas and scaling.max_replicas exclude each other: a fixed number or a limit; leave one out"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ policy sees nothing.
 
 Invariants, asserted in tests/unit/coordinator and tests/sim: every puzzle gets exactly one verdict, the same for any
 number of replicas, order, loss or repetition of reports; an extension goes to the replica that holds the latents while
-that lives; memory follows the open puzzles.
+that lives; memory follows the open puzzles; a puzzle that kills its replicas is set aside (trials.py) and no other.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eqr_ray.coordinator.checks import align
-from eqr_ray.coordinator.cohorts import Cohorts
-from eqr_ray.coordinator.counters import Counters, ReplicaCounters
+from eqr_ray.coordinator.counters import Counters
+from eqr_ray.coordinator.dispatch import CONTROL, Dispatch
 from eqr_ray.coordinator.queues import RowQueue
 from eqr_ray.coordinator.replicas import Flight, Replica, Replicas
-from eqr_ray.coordinator.seeds import trajectory_seeds
+from eqr_ray.coordinator.rounds import Rounds
 from eqr_ray.coordinator.table import Table
-from eqr_ray.coordinator.verdicts import reported_only, verdicts_of
-from eqr_ray.policy import Policy, PoolPolicy, check_allocations
-from eqr_ray.types import I64, Allocations, Puzzle, Slice, SliceResult, Status, StopReason, Tallies, Verdict
+from eqr_ray.coordinator.trials import DEATH, LOST_MACHINE, Trials
+from eqr_ray.policy import Policy
+from eqr_ray.types import I64, Puzzle, Slice, SliceResult, Status, StopReason, Verdict
 
 SLICE_ROWS = 256
 """Most rows of a slice. More keep a device busier between two messages; fewer spread a short run over more replicas."""
@@ -39,6 +38,8 @@ follows it."""
 FAIR_SHARE_FLOOR = 8
 """A slice of shared rows is at least the full slice divided by this, however many replicas could share what is left.
 Larger spreads the end of a run more evenly, in smaller slices."""
+PUZZLE_TRIES = 3
+"""How many replicas a puzzle may kill, alone, before it is set aside."""
 
 
 class Coordinator:
@@ -52,23 +53,27 @@ class Coordinator:
         slice_rows: int = SLICE_ROWS,
         leg: int = LEG,
         open_limit: int = OPEN_LIMIT,
+        puzzle_tries: int = PUZZLE_TRIES,
     ) -> None:
-        for name, value in (("slice_rows", slice_rows), ("leg", leg), ("open_limit", open_limit)):
+        given = {"slice_rows": slice_rows, "leg": leg, "open_limit": open_limit, "puzzle_tries": puzzle_tries}
+        for name, value in given.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {name}={value}")
-        self._policy, self._seed = policy, seed
-        self._slice_rows, self._leg, self._open_limit = slice_rows, leg, open_limit
+        self._policy, self._slice_rows, self._open_limit = policy, slice_rows, open_limit
         self._table = Table(policy.budget.breadth)
         self._replicas = Replicas()
-        self._cohorts = Cohorts(policy.cohort) if isinstance(policy, PoolPolicy) else None
-        if self._cohorts is not None:
+        self._rounds = Rounds(policy, self._table, self._replicas)
+        self._dispatch = Dispatch(self._table, self._replicas, seed, leg, policy.budget.halt)
+        self._trials = Trials(puzzle_tries, policy.budget.breadth)
+        if self._rounds.cohorts is not None:
             # A cohort that does not fit would wait for its last members for ever.
-            self._open_limit = max(open_limit, self._cohorts.size)
-        self._returned, self._widened, self._fresh = RowQueue(), RowQueue(), RowQueue()
+            self._open_limit = max(open_limit, self._rounds.cohorts.size)
+        self._condemned: set[int] = set()
+        """Slots to be closed without an answer as soon as nobody works on them."""
+        self._aside: list[Verdict] = []
         self._lost_slice_ids: set[int] = set()
-        self._next_slice_id = 0
-        self._puzzles_done = self._nfe = self._nfe_computed = 0
-        self._slices_done = self._rows_done = self._lost_slices = self._ignored_results = 0
+        self._nfe_computed = 0
+        self._slices_done = self._rows_done = self._lost_slices = self._copied_slices = self._ignored_results = 0
 
     @property
     def policy(self) -> Policy:
@@ -92,12 +97,17 @@ class Coordinator:
     @property
     def backlog_iterations(self) -> int:
         """Iterations that the policy has ordered and that are not yet reported."""
-        return self._backlog()
+        return self._table.backlog()
 
     @property
     def rows_free(self) -> int:
         """Rows that wait for whichever replica asks first."""
-        return len(self._returned) + len(self._widened) + len(self._fresh)
+        return sum(map(len, self._rounds.queues))
+
+    @property
+    def trials(self) -> Trials:
+        """What is suspected; its counts tell whether the engine is at fault rather than a puzzle."""
+        return self._trials
 
     @property
     def replica_ids(self) -> tuple[str, ...]:
@@ -111,13 +121,11 @@ class Coordinator:
                 f"at most {self.room} more puzzles may be submitted now, got {len(puzzles)}; ask can_admit first"
             )
         if puzzles:
-            self._decide_ready(self._table.open(puzzles))
+            self._rounds.decide_ready(self._table.open(puzzles))
 
     def end_input(self) -> None:
         """Say that no puzzle will be submitted any more: a cohort of a pool policy that waits for more begins as it is."""
-        if self._cohorts is not None:
-            self._cohorts.ended = True
-            self._decide_ready(np.zeros(0, np.int64))
+        self._rounds.end_input()
 
     def join(self, replica_id: str) -> None:
         """Take in a replica whose engine has seen nothing; raises ValueError for a name that is in use."""
@@ -130,7 +138,7 @@ class Coordinator:
         elsewhere."""
         replica = self._known(replica_id)
         replica.leaving = True
-        self._returned.push(replica.waiting.pop(len(replica.waiting)))
+        self._rounds.returned.push(replica.waiting.pop(len(replica.waiting)))
         self._forget_home(replica)
         self._dismiss(replica)
 
@@ -141,35 +149,28 @@ class Coordinator:
         this slice, as a longer way to the replica may ask for.
         """
         replica = self._known(replica_id)
-        rows = self._take(replica, min(self._slice_rows, max(rows_at_most or self._slice_rows, 1)))
-        if not len(rows):
+        most = min(self._slice_rows, max(rows_at_most or self._slice_rows, 1))
+        if replica.leaving or replica.is_trying:
             return None
-        table = self._table
-        slots = table.slot_of(rows)
-        index = table.index_of(rows).astype(np.int32)
-        new_slots = self._replicas.unseen(replica, slots)
-        cells = {
-            n: puzzle.cells for n, puzzle in zip(table.number[new_slots].tolist(), table.puzzle[new_slots], strict=True)
-        }
-        orders = Slice(
-            slice_id=self._next_slice_id,
-            replica_id=replica_id,
-            puzzle=table.number[slots],
-            index=index,
-            seed=trajectory_seeds(self._seed, table.draw_key[slots], index),
-            until=np.minimum(table.target[rows], table.depth[rows] + (leg or self._leg)).astype(np.int32),
-            halt=np.zeros(len(rows), np.int32),
-            halts=(self._policy.budget.halt,),
-            cells=cells,
-            # A slice that failed may name a puzzle that is sent again here; it is not to be dropped.
-            retired=np.array([n for n in replica.retired if n not in cells], np.int64),
-        )
-        self._next_slice_id += 1
-        replica.retired.clear()
-        replica.flights[orders.slice_id] = Flight(orders, rows, new_slots)
-        self._replicas.mark(replica, new_slots, seen=True)
-        table.home[rows] = replica.number
-        return orders
+        if self._reserve(replica):
+            return None if replica.flights else self._next_trial(replica, most)
+        rows = self._take(replica, most)
+        return self._dispatch.send(replica, rows, leg=leg).orders if len(rows) else None
+
+    def copy_slice(self, replica_id: str, slice_id: int) -> Slice | None:
+        """Order the rows of a slice that another replica is slow with a second time; whichever reports first counts.
+
+        None when nobody waits for the slice any more, or when it has a copy or tries suspects.
+        """
+        replica, flight = self._known(replica_id), self._replicas.flight(slice_id)
+        if flight is None or flight.void or flight.twin or flight.group or flight.is_control:
+            return None
+        if replica.leaving or replica.is_trying or slice_id in replica.flights:
+            return None
+        copy = self._dispatch.send(replica, flight.rows)
+        copy.twin, flight.twin = flight, copy
+        self._copied_slices += 1
+        return copy.orders
 
     def on_result(self, result: SliceResult) -> list[Verdict]:
         """Take in a report and return the verdicts of the puzzles that it finished.
@@ -185,24 +186,36 @@ class Coordinator:
                 self._lost_slice_ids.remove(result.slice_id)
                 self._nfe_computed += result.nfe_computed
             return []
+        if flight.void:
+            self._ignored_results += 1
+            self._end_flight(replica, flight, result)
+            return []
         table, rows = self._table, flight.rows
         reported = align(flight, result)
-        del replica.flights[result.slice_id]
+        self._end_flight(replica, flight, result)
+        self._trials.controls_failed = 0
+        if flight.is_control:
+            replica.retired.append(CONTROL)
+            return []
         answers = np.fromiter(map(result.answers.__getitem__, reported.answer_key.tolist()), object, len(rows))
         table.report(rows, reported, answers)
-        self._count(replica, result)
+        stays = not replica.leaving
+        table.home[rows] = replica.number if stays else 0
+        if flight.twin is not None:
+            flight.twin.void = True
+        if flight.group is not None:
+            self._rounds.returned.push(self._trials.passed(flight.group))
+        else:
+            self._trials.losses_in_a_row = 0
 
         reached = (reported.status != Status.RUNNING) | (reported.depth >= table.target[rows])
-        if replica.leaving:
-            table.home[rows] = 0
-            self._returned.push(rows[~reached])
-            self._dismiss(replica)
-        else:
-            replica.waiting.push(rows[~reached])
+        (replica.waiting if stays else self._rounds.returned).push(rows[~reached])
         slots = table.slot_of(rows[reached])
         np.subtract.at(table.pending, slots, 1)
         slots = np.unique(slots)
-        return self._decide_ready(slots[table.pending[slots] == 0])
+        found = self._rounds.decide_ready(slots[table.pending[slots] == 0])
+        self._close_condemned()
+        return found
 
     def on_failed(self, replica_id: str, slice_id: int) -> bool:
         """Give a slice out again that its replica failed without being lost; False for a slice that nobody waits for.
@@ -217,26 +230,35 @@ class Coordinator:
         # Nobody knows whether the slice arrived: its cells are sent again when needed, and dropped there if they did arrive.
         self._replicas.mark(replica, flight.new_slots, seen=False)
         replica.retired.extend([*flight.orders.retired.tolist(), *flight.orders.cells])
+        self._blame(flight, 0)
         self._give_back(flight)
         self._dismiss(replica)
         return True
 
-    def on_lost(self, replica_id: str) -> int:
+    def on_lost(self, replica_id: str, suspect: int | None = None, machine_lost: bool = False) -> int:
         """Forget a replica and give out again what it had; returns the number of slices lost, 0 for a stranger.
 
-        What it reported stays true: a trajectory is a function of its seed, so another replica brings it to the same
-        state.
+        suspect: the slice that it was at, if its puzzles may be to blame; ask `take_aside` afterwards. machine_lost: whether
+        the machine went with it. What the replica reported stays true: a trajectory is a function of its seed, so another replica
+        brings it to the same state.
         """
         replica = self._replicas.get(replica_id)
         if replica is None:
             return 0
-        lost = len(replica.flights)
-        for flight in replica.flights.values():
-            self._give_back(flight)
-        self._returned.push(replica.waiting.pop(len(replica.waiting)))
         self._forget_home(replica)
         self._replicas.remove(replica)
-        return lost
+        weight = LOST_MACHINE if machine_lost else DEATH
+        for flight in replica.flights.values():
+            self._blame(flight, weight if flight.orders.slice_id == suspect else 0)
+            self._give_back(flight)
+        self._rounds.returned.push(replica.waiting.pop(len(replica.waiting)))
+        self._close_condemned()
+        return sum(not flight.void for flight in replica.flights.values())
+
+    def take_aside(self) -> list[Verdict]:
+        """Return, once, the verdicts that no report brought: of puzzles set aside, and of those that only waited for them."""
+        found, self._aside = self._aside, []
+        return found
 
     def conclude(self, stop: StopReason) -> list[Verdict]:
         """Close every open puzzle with what has been reported of it; the coordinator orders nothing more for them.
@@ -246,44 +268,32 @@ class Coordinator:
         """
         if any(replica.flights for replica in self._replicas):
             raise ValueError("puzzles can be concluded between slices only; report or fail the slices in flight first")
-        for queue in (self._returned, self._widened, self._fresh, *(replica.waiting for replica in self._replicas)):
+        for queue in (*self._rounds.queues, *(replica.waiting for replica in self._replicas)):
             queue.pop(len(queue))
         table = self._table
         slots = np.flatnonzero(table.breadth > 0)
         slots = slots[np.argsort(table.number[slots])]
+        self._trials.forget(slots.tolist())
         rows, start = table.rows_of(slots)
         known = np.logical_or.reduceat(table.depth[rows] > 0, start[:-1]) if len(slots) else np.zeros(0, np.bool_)
-        self._replicas.retire(slots[~known], table.number[slots[~known]])
-        table.close(slots[~known])
-        return self._close(slots[known], [stop] * int(known.sum())) if known.any() else []
+        self._rounds.retire(slots[~known])
+        return self._rounds.close(slots[known], [stop] * int(known.sum())) if known.any() else []
 
     def counters(self) -> Counters:
         """Return how the run stands."""
-        replicas = tuple(
-            ReplicaCounters(
-                replica_id=replica.replica_id,
-                slices_in_flight=len(replica.flights),
-                rows_in_flight=sum(len(flight.rows) for flight in replica.flights.values()),
-                rows_waiting=len(replica.waiting),
-                slices_done=replica.n_slices,
-                rows_done=replica.n_rows,
-                nfe_computed=replica.nfe_computed,
-                elapsed_s=replica.elapsed_s,
-                leaving=replica.leaving,
-            )
-            for replica in self._replicas
-        )
+        replicas = tuple(replica.counters() for replica in self._replicas)
         return Counters(
             puzzles_submitted=self._table.n_seen,
             puzzles_open=self._table.n_open,
-            puzzles_done=self._puzzles_done,
-            nfe=self._nfe,
+            puzzles_done=self._rounds.puzzles_done,
+            nfe=self._rounds.nfe,
             nfe_computed=self._nfe_computed,
             rows_in_flight=sum(replica.rows_in_flight for replica in replicas),
-            backlog_iterations=self._backlog(),
+            backlog_iterations=self._table.backlog(),
             slices_done=self._slices_done,
             rows_done=self._rows_done,
             lost_slices=self._lost_slices,
+            copied_slices=self._copied_slices,
             ignored_results=self._ignored_results,
             replicas=replicas,
         )
@@ -295,72 +305,44 @@ class Coordinator:
         return replica
 
     def _take(self, replica: Replica, most: int) -> I64:
-        """Take rows for one slice: its own, then rows given back, then wider puzzles, then fresh ones; older puzzles
-        end first."""
-        if replica.leaving:
-            return np.zeros(0, np.int64)
-        queues = (replica.waiting, self._returned, self._widened, self._fresh)
-        shared = sum(len(queue) for queue in queues[1:])
-        share = max(-(-shared // max(self._replicas.n_staying, 1)), -(-most // FAIR_SHARE_FLOOR))
-        rows = replica.waiting.pop(most)
-        room = min(most - len(rows), share)
+        """Take rows for one slice: its own, then those that wait for anybody."""
+        rows = self._pop(replica.waiting, most)
+        room = most - len(rows)
+        shared = sum(map(len, self._rounds.queues))
+        room = min(room, max(-(-shared // max(self._replicas.n_staying, 1)), -(-most // FAIR_SHARE_FLOOR)))
         source = [rows]
-        for queue in queues[1:]:
-            source.append(queue.pop(room))
+        for queue in self._rounds.queues:
+            source.append(self._pop(queue, room))
             room -= len(source[-1])
         return np.concatenate(source)
 
-    def _decide_ready(self, slots: I64) -> list[Verdict]:
-        """Decide on puzzles of which nothing is under way; those of a pool wait for the last of their cohort."""
-        if self._cohorts is None:
-            return self._decide(slots)
-        return [verdict for own in self._cohorts.ready(self._table, slots) for verdict in self._decide(own)]
+    def _pop(self, queue: RowQueue, most: int) -> I64:
+        """Take rows from a queue, those of suspects kept back."""
+        rows = queue.pop(most)
+        kept = self._trials.divert(rows)
+        while len(kept) < len(rows) and len(queue):
+            rows = np.concatenate([kept, queue.pop(most - len(kept))])
+            kept = self._trials.divert(rows)
+        return kept
 
-    def _decide(self, slots: I64) -> list[Verdict]:
-        """Ask the policy about puzzles of which nothing is under way."""
-        if not len(slots):
-            return []
-        table = self._table
-        slots = slots[np.argsort(table.number[slots])]
-        tallies, rows = table.tallies(slots)
-        granted = self._policy.allocate(tallies)
-        check_allocations(tallies, granted, self._policy.budget, self._cohorts is not None)
-        table.rounds[slots] += 1
-        self._order(slots, rows, tallies, granted)
-        stopped = np.array([reason is not None for reason in granted.stop], np.bool_)
-        if not stopped.any():
-            return []
-        return self._close(slots[stopped], [reason for reason in granted.stop if reason is not None])
+    def _reserve(self, replica: Replica) -> bool:
+        """Return whether the replica is the one, or one of those, that try suspects next."""
+        reserved = sum(own.reserved for own in self._replicas if own is not replica)
+        replica.reserved = bool(self._trials) and self._trials.n_ready > reserved
+        return replica.reserved
 
-    def _order(self, slots: I64, rows: I64, tallies: Tallies, granted: Allocations) -> None:
-        table = self._table
-        extended = rows[granted.extend_to > 0]
-        table.target[extended] = granted.extend_to[granted.extend_to > 0]
-        np.add.at(table.pending, table.slot_of(extended), 1)
-        home = table.home[extended]
-        for number in np.unique(home).tolist():
-            queue = self._returned if number == 0 else self._replicas.numbered(number).waiting
-            queue.push(extended[home == number])
-        table.pending[slots] += granted.spawn
-        fresh = tallies.breadth == 0
-        for queue, chosen in ((self._fresh, fresh), (self._widened, ~fresh)):
-            count, target = granted.spawn[chosen].astype(np.int64), granted.spawn_to[chosen].astype(np.int64)
-            queue.push(table.start(slots[chosen], count, target))
+    def _next_trial(self, replica: Replica, most: int) -> Slice | None:
+        if not replica.n_slices:
+            # Only a replica that has worked can tell a puzzle that kills from an engine that does not work.
+            return self._dispatch.send_control(replica).orders
+        found = self._trials.take(most)
+        if found is None:
+            return None
+        replica.reserved = False
+        return self._dispatch.send(replica, found[1], found[0]).orders
 
-    def _close(self, slots: I64, stops: list[StopReason]) -> list[Verdict]:
-        table = self._table
-        tallies, rows = reported_only(*table.tallies(slots))
-        choices = self._policy.select(tallies)
-        puzzles: list[Puzzle] = table.puzzle[slots].tolist()
-        answers: NDArray[np.object_] = table.answer[rows]
-        found = verdicts_of(puzzles, tallies, answers, choices, self._policy.selection, stops)
-        self._replicas.retire(slots, table.number[slots])
-        table.close(slots)
-        self._puzzles_done += len(found)
-        self._nfe += int(tallies.nfe.sum())
-        return found
-
-    def _count(self, replica: Replica, result: SliceResult) -> None:
+    def _end_flight(self, replica: Replica, flight: Flight, result: SliceResult) -> None:
+        """Count what a replica did and take its slice off the books."""
         n_rows = len(result.trajectories)
         self._nfe_computed += result.nfe_computed
         self._slices_done += 1
@@ -369,12 +351,44 @@ class Coordinator:
         replica.n_slices += 1
         replica.n_rows += n_rows
         replica.elapsed_s += result.elapsed_s
+        del replica.flights[flight.orders.slice_id]
+        self._dismiss(replica)
+
+    def _blame(self, flight: Flight, weight: int) -> None:
+        """Suspect the puzzles of a slice that a lost replica was at; one that has done enough is condemned. Weight 0 blames nobody."""
+        slot = None
+        if flight.is_control:
+            self._trials.controls_failed += weight == DEATH
+        elif flight.group is not None:
+            slot = self._trials.failed(flight.group, weight)
+        elif weight and not flight.void:
+            self._trials.losses_in_a_row += weight == DEATH
+            slot = self._trials.suspect(np.unique(self._table.slot_of(flight.rows)).tolist(), weight)
+        if slot is not None:
+            self._condemned.add(slot)
+
+    def _close_condemned(self) -> None:
+        """Close the condemned puzzles on which nobody works any more."""
+        for slot in sorted(self._condemned):
+            first, last = self._table.span(slot)
+            if self._replicas.works_on(first, last):
+                continue
+            self._condemned.remove(slot)
+            self._trials.forget([slot])
+            for queue in (*self._rounds.queues, *(replica.waiting for replica in self._replicas)):
+                queue.drop(first, last)
+            self._aside += self._rounds.close_crashed(slot)
 
     def _give_back(self, flight: Flight) -> None:
-        """Queue the rows of a slice that will not be answered; anyone may take them."""
-        self._returned.push(flight.rows)
+        """Queue the rows of a slice that will not be answered, unless a copy of it is under way; anyone may take them."""
         self._lost_slice_ids.add(flight.orders.slice_id)
+        if flight.void:
+            return
         self._lost_slices += 1
+        if flight.twin is not None:
+            flight.twin.twin = None
+        else:
+            self._rounds.returned.push(self._trials.divert(flight.rows))
 
     def _forget_home(self, replica: Replica) -> None:
         self._table.home[self._table.home == replica.number] = 0
@@ -383,11 +397,3 @@ class Coordinator:
         """Forget a leaving replica once nothing of it is in flight."""
         if replica.leaving and not replica.flights:
             self._replicas.remove(replica)
-
-    def _backlog(self) -> int:
-        table = self._table
-        short = (table.status == Status.RUNNING) & (table.depth < table.target)
-        under_way = np.arange(len(short)) % self._policy.budget.breadth < np.repeat(
-            table.breadth, self._policy.budget.breadth
-        )
-        return int((table.target - table.depth)[short & under_way].sum())

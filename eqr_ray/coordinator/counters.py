@@ -40,6 +40,8 @@ class Counters:
     rows_done: int
     lost_slices: int
     """Slices given out again because their replica was lost or failed them."""
+    copied_slices: int
+    """Slices of slow replicas that were ordered a second time elsewhere."""
     ignored_results: int
     """Results that came late, twice or unasked."""
     replicas: tuple[ReplicaCounters, ...]

@@ -43,3 +43,9 @@ class RowQueue:
         rows = np.concatenate(taken) if taken else np.zeros(0, np.int64)
         self._length -= len(rows)
         return rows
+
+    def drop(self, first: int, last: int) -> None:
+        """Remove the rows from `first` up to, and not including, `last`."""
+        kept = [chunk[(chunk < first) | (chunk >= last)] for chunk in self._chunks]
+        self._chunks = deque(chunk for chunk in kept if len(chunk))
+        self._length = sum(map(len, self._chunks))

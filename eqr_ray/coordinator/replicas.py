@@ -1,7 +1,6 @@
 """Who works: the replicas, what each has in flight and what each has been told.
 
-Invariants, asserted in tests/unit/coordinator/test_coordinator.py: a replica is sent a puzzle's cells once; a replica
-number is used again only after its predecessor was forgotten.
+Invariant, asserted in tests/unit/coordinator/test_coordinator.py: a replica number is used again only after its predecessor was forgotten.
 """
 
 from __future__ import annotations
@@ -11,19 +10,32 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from eqr_ray.coordinator.counters import ReplicaCounters
 from eqr_ray.coordinator.queues import RowQueue
+from eqr_ray.coordinator.trials import Group
 from eqr_ray.types import I64, Bool, Slice
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Flight:
     """A slice that a replica has been given and has not answered."""
 
     orders: Slice
     rows: I64
-    """(N,) rows of the table, aligned with the orders."""
+    """(N,) rows of the table, aligned with the orders; none for a control, which belongs to no puzzle of the run."""
     new_slots: I64
     """(M,) slots whose cells travelled with the slice."""
+    group: Group | None = None
+    """The suspects that it tries; such a slice is alone on its replica."""
+    twin: Flight | None = None
+    """The same rows on another replica; whichever reports first counts."""
+    void: bool = False
+    """Whether the twin has reported: this one's report changes nothing any more."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it only asks whether the replica can work at all."""
+        return not len(self.rows)
 
 
 @dataclass(slots=True, eq=False)
@@ -39,10 +51,31 @@ class Replica:
     retired: list[int] = field(default_factory=list)
     """Numbers of closed puzzles of which it has not been told."""
     leaving: bool = False
+    reserved: bool = False
+    """Gets nothing until its slices have come back, and then suspects."""
     n_slices: int = 0
     n_rows: int = 0
     nfe_computed: int = 0
     elapsed_s: float = 0.0
+
+    @property
+    def is_trying(self) -> bool:
+        """Whether it works on suspects, or shows that it can work."""
+        return any(flight.group is not None or flight.is_control for flight in self.flights.values())
+
+    def counters(self) -> ReplicaCounters:
+        """Return how it stands."""
+        return ReplicaCounters(
+            replica_id=self.replica_id,
+            slices_in_flight=len(self.flights),
+            rows_in_flight=sum(len(flight.rows) for flight in self.flights.values()),
+            rows_waiting=len(self.waiting),
+            slices_done=self.n_slices,
+            rows_done=self.n_rows,
+            nfe_computed=self.nfe_computed,
+            elapsed_s=self.elapsed_s,
+            leaving=self.leaving,
+        )
 
 
 class Replicas:
@@ -68,6 +101,15 @@ class Replicas:
     def n_staying(self) -> int:
         """Replicas that take new slices."""
         return sum(not replica.leaving for replica in self)
+
+    def flight(self, slice_id: int) -> Flight | None:
+        """Return the slice of that number that is in flight, None when none is."""
+        return next((own.flights[slice_id] for own in self if slice_id in own.flights), None)
+
+    def works_on(self, first: int, last: int) -> bool:
+        """Return whether a slice in flight, whose report would count, holds a row from `first` up to, not including, `last`."""
+        flights = (flight for own in self for flight in own.flights.values() if not flight.void)
+        return any(bool(((flight.rows >= first) & (flight.rows < last)).any()) for flight in flights)
 
     def add(self, replica_id: str) -> Replica:
         """Take in a replica that has seen nothing."""

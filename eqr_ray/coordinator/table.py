@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr_ray.types import I64, Puzzle, Status, Tallies, Trajectories
+from eqr_ray.types import I64, U8, Puzzle, Status, Tallies, Trajectories
 
 _FIRST_CAPACITY = 64
 
@@ -115,6 +115,20 @@ class Table:
     def index_of(self, rows: I64) -> I64:
         """Return which trajectory of its puzzle each row is."""
         return rows % self._breadth_limit
+
+    def span(self, slot: int) -> tuple[int, int]:
+        """Return the first row of a slot and the first behind it."""
+        return slot * self._breadth_limit, (slot + 1) * self._breadth_limit
+
+    def blank(self) -> U8:
+        """Return a board of blank cells of the size of the puzzles that are open; raises StopIteration when none is."""
+        return np.zeros_like(next(puzzle.cells for puzzle in self.puzzle if puzzle is not None))
+
+    def backlog(self) -> int:
+        """Return the iterations that were ordered and have not been reported."""
+        started = np.arange(len(self.depth)) % self._breadth_limit < np.repeat(self.breadth, self._breadth_limit)
+        short = (self.status == Status.RUNNING) & (self.depth < self.target) & started
+        return int((self.target - self.depth)[short].sum())
 
     def rows_of(self, slots: I64) -> tuple[I64, I64]:
         """Return the rows of the slots, slot by slot, and (P + 1,) where each slot's rows start among them."""

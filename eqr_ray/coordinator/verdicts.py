@@ -6,6 +6,8 @@ nfe the sum of its depths.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,3 +75,21 @@ def verdicts_of(
             )
         )
     return found
+
+
+def crashed(puzzle: Puzzle, selection: str) -> Verdict:
+    """Return the verdict of a puzzle that killed its replicas: no answer, and nothing charged, whatever was reported before."""
+    return Verdict(
+        puzzle_id=puzzle.puzzle_id,
+        answer=puzzle.cells,
+        selection=selection,
+        confidence=0.0,
+        votes=0,
+        distinct_answers=0,
+        breadth=0,
+        depth=0,
+        nfe=0,
+        residual=math.inf,
+        stop=StopReason.CRASHED,
+        ballot=(),
+    )

@@ -50,6 +50,12 @@ class Cluster:
             if node["Alive"] and node["NodeID"] not in draining
         ]
 
+    def living(self) -> frozenset[str]:
+        """Return the ids of the nodes that are there to stay, as far as Ray knows."""
+        import ray
+
+        return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"]) - self.draining()
+
     def draining(self) -> frozenset[str]:
         """Return the ids of nodes that will be taken away; Ray tells it nowhere else."""
         import ray._private.state

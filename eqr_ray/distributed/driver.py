@@ -1,6 +1,7 @@
 """The loop between a coordinator and the replicas: orders out, results in, the lost replaced, newcomers used.
 
-Invariants, asserted in tests/ray_local: verdicts are the same for any number of replicas, lost ones included; an engine that always
+Invariants, asserted in tests/ray_local: verdicts are the same for any number of replicas, lost ones included; a puzzle that kills its
+replicas is set aside and the others are solved; what a slow replica does not finish is done by an idle one; an engine that always
 fails ends the run with one sentence instead of a hang; no actor outlives the loop. Every wait is bounded, and what a wait could not
 get is logged.
 """
@@ -10,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import ray
 
 from eqr_ray.coordinator import Coordinator
@@ -25,7 +24,7 @@ from eqr_ray.distributed.pacing import Pace, paced
 from eqr_ray.distributed.replica import EngineFactory, Place, start_replica
 from eqr_ray.distributed.roster import Patience, Phase, Roster
 from eqr_ray.distributed.shares import Share
-from eqr_ray.types import I64, Puzzle, SliceResult, Verdict
+from eqr_ray.types import Puzzle, Slice, SliceResult, StopReason, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +52,10 @@ class Staffing:
     """How many replicas to keep; asked every few seconds, so that the number may follow the cluster."""
     draining: Callable[[], frozenset[str]]
     """Ids of nodes that will be taken away."""
+    living: Callable[[], frozenset[str]] | None = None
+    """Ids of the nodes that are there; None where no node ever leaves."""
+    run: str = ""
+    """Part of the names of the actors; it must differ between runs that share a Ray namespace."""
     patience: Patience = field(default_factory=Patience)
     least_rows: int = 1
     """Rows that fill one replica's batch, and those of its first slice: fewer would compute beside empty slots."""
@@ -64,6 +67,8 @@ class Effort:
     """What the run took so far."""
 
     lost_replicas: int = 0
+    wanted: int = 0
+    """Replicas that should be at work."""
     ready: int = 0
     """Replicas at work now."""
     most_ready: int = 0
@@ -81,7 +86,6 @@ class _Awaited:
     kind: _Kind
     replica_id: str
     slice_id: int = 0
-    puzzle: I64 | None = None
 
 
 class Driver:
@@ -95,7 +99,7 @@ class Driver:
         self._actors: dict[str, Any] = {}
         self._pace: dict[str, Pace] = {}
         self._awaited: dict[ray.ObjectRef, _Awaited] = {}
-        self._losses: Counter[int] = Counter()
+        self._aside: list[Verdict] = []
         self._surveyed_at = -SURVEY_S
         self._reported_at = time.monotonic()
         self._factory = ray.put(staffing.factory)
@@ -114,31 +118,36 @@ class Driver:
                     self._coordinator.submit(batch)
                     if not more:
                         self._coordinator.end_input()
-                if not more and self._coordinator.done:
+                if not more and self._coordinator.done and not self._aside:
                     return
                 now = time.monotonic()
                 self._staff(now)
                 self._check(now)
                 self._hand_out(now)
-                yield self._collect()
+                verdicts = self._collect() + self._aside
+                self._aside = []
+                yield verdicts
         finally:
             for replica_id in self._roster:
                 self._dismiss(replica_id)
 
     def _staff(self, now: float) -> None:
-        why = self._roster.why_give_up(now)
+        trials = self._coordinator.trials
+        why = self._roster.why_give_up(now, trials.controls_failed, trials.losses_in_a_row)
         if why is not None:
             raise GaveUp(why)
         if now - self._surveyed_at >= SURVEY_S:
             self._surveyed_at = now
-            desired = self._staffing.desired()
+            desired = self.effort.wanted = self._staffing.desired()
             for replica_id in self._roster.retire(desired, self._staffing.draining()):
                 log.info("%s leaves: its node is drained or fewer replicas are wanted", replica_id)
                 if replica_id in self._coordinator.replica_ids:
                     self._coordinator.leave(replica_id)
             for _ in range(self._roster.missing(desired)):
                 replica_id = self._roster.enlist(now)
-                self._actors[replica_id] = start_replica(self._factory, self._staffing.share)
+                self._actors[replica_id] = start_replica(
+                    self._factory, self._staffing.share, replica_id, self._staffing.run
+                )
                 self._await(_Kind.HELLO, replica_id, self._actors[replica_id].ping.remote())
         for replica_id in self._roster.leavers():
             self._roster.left(replica_id)
@@ -157,11 +166,25 @@ class Driver:
         for _ in range(self._staffing.patience.in_flight):
             for replica_id in self._roster.takers():
                 orders = self._coordinator.next_slice(replica_id, self._pace[replica_id].rows)
-                if orders is None:
-                    continue
-                self._roster.sent(replica_id, orders.slice_id, now)
-                reference = self._actors[replica_id].run.remote(orders)
-                self._awaited[reference] = _Awaited(_Kind.SLICE, replica_id, orders.slice_id, np.unique(orders.puzzle))
+                if orders is not None:
+                    self._send(replica_id, orders, now)
+                elif self._roster.is_idle(replica_id):
+                    self._help_out(replica_id, now)
+
+    def _help_out(self, replica_id: str, now: float) -> None:
+        """Let a replica that has nothing to do do what another one is slow with."""
+        for slice_id in self._roster.slow(now):
+            copy = self._coordinator.copy_slice(replica_id, slice_id)
+            if copy is not None:
+                self._roster.copied(slice_id)
+                log.info("slice %d is slow; %s does it a second time", slice_id, replica_id)
+                self._send(replica_id, copy, now)
+                return
+
+    def _send(self, replica_id: str, orders: Slice, now: float) -> None:
+        self._roster.sent(replica_id, orders.slice_id, now)
+        reference = self._actors[replica_id].run.options(name="eqr.slice").remote(orders)
+        self._awaited[reference] = _Awaited(_Kind.SLICE, replica_id, orders.slice_id)
 
     def _collect(self) -> list[Verdict]:
         if not self._awaited:
@@ -180,6 +203,7 @@ class Driver:
         self._reported_at = now
         ready, _ = ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=0)
         verdicts: list[Verdict] = []
+        failed: list[tuple[_Awaited, ray.exceptions.RayError]] = []
         for reference in ready:
             awaited = self._awaited.pop(reference, None)
             if awaited is None:
@@ -187,10 +211,14 @@ class Driver:
             try:
                 value = ray.get(reference, timeout=FETCH_S)
             except ray.exceptions.RayError as error:
-                self._awaited[reference] = awaited
-                self._lose(awaited.replica_id, _reason(error))
+                failed.append((awaited, error))
                 continue
             verdicts += self._receive(awaited, value, time.monotonic())
+        # After the results that arrived with them, so that the slice blamed is the one that the replica was at.
+        for awaited, error in failed:
+            if awaited.replica_id in self._roster:
+                raised = awaited.kind is _Kind.SLICE and isinstance(error, ray.exceptions.RayTaskError)
+                self._lose(awaited.replica_id, _reason(error), awaited.slice_id if raised else None)
         return verdicts
 
     def _receive(self, awaited: _Awaited, value: SliceResult | Place, now: float) -> list[Verdict]:
@@ -199,12 +227,10 @@ class Driver:
             try:
                 verdicts = self._coordinator.on_result(value)
             except ValueError as error:
-                self._lose(replica_id, f"its report was wrong: {error}")
+                self._lose(replica_id, f"its report was wrong: {error}", awaited.slice_id)
                 return []
+            self._aside += self._coordinator.take_aside()
             self._roster.returned(replica_id, awaited.slice_id, now)
-            if self._losses and awaited.puzzle is not None:
-                for number in awaited.puzzle.tolist():
-                    self._losses.pop(number, None)
             self._pace[replica_id] = paced(
                 self._pace[replica_id],
                 len(value.trajectories),
@@ -228,22 +254,26 @@ class Driver:
     def _await(self, kind: _Kind, replica_id: str, reference: ray.ObjectRef) -> None:
         self._awaited[reference] = _Awaited(kind, replica_id)
 
-    def _lose(self, replica_id: str, why: str) -> None:
-        """Give the replica's work back to the coordinator; `_staff` starts another under a new name."""
-        log.warning("%s is lost: %s", replica_id, why)
-        orders = [a for a in self._awaited.values() if a.replica_id == replica_id and a.puzzle is not None]
-        self._roster.gone(replica_id, why)
-        self._coordinator.on_lost(replica_id)
+    def _lose(self, replica_id: str, why: str, suspect: int | None = None) -> None:
+        """Give the replica's work back to the coordinator; `_staff` starts another under a new name.
+
+        suspect: the slice that did it; None for the one that it was at.
+        """
+        living = self._staffing.living() if self._staffing.living else None
+        node_id = self._roster.node_of(replica_id)
+        gone = living is not None and node_id is not None and node_id not in living
+        machine_lost = gone or "node has died" in why
+        log.warning("%s is lost%s: %s", replica_id, " with its machine" if machine_lost else "", why)
+        suspect = self._roster.oldest(replica_id) if suspect is None else suspect
+        self._roster.gone(replica_id, why, machine_lost)
+        self._coordinator.on_lost(replica_id, suspect, machine_lost)
+        for verdict in (aside := self._coordinator.take_aside()):
+            if verdict.stop is StopReason.CRASHED:
+                log.warning("%s is set aside: replicas die of it; the last time: %s", verdict.puzzle_id, why)
+        self._aside += aside
         self._dismiss(replica_id)
         self._surveyed_at = -SURVEY_S
         self.effort.lost_replicas += 1
-        for awaited in orders:
-            self._losses.update(awaited.puzzle.tolist() if awaited.puzzle is not None else ())
-        worst = max(self._losses.values(), default=0)
-        if worst >= self._staffing.patience.tries:
-            raise GaveUp(
-                f"the orders of one puzzle were lost {worst} times in a row, each time with their replica; the last time: {why}"
-            )
 
     def _dismiss(self, replica_id: str) -> None:
         self._awaited = {ref: awaited for ref, awaited in self._awaited.items() if awaited.replica_id != replica_id}

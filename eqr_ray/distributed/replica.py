@@ -32,8 +32,13 @@ class Place:
 class Replica:
     """Owns the engine of one process; `control` calls are answered beside a running slice."""
 
-    def __init__(self, factory: EngineFactory) -> None:
+    def __init__(self, factory: EngineFactory, name: str = "replica") -> None:
+        self._name = name
         self._engine = factory()
+
+    def __repr__(self) -> str:
+        """What Ray writes before the lines that the process logs."""
+        return self._name
 
     def run(self, orders: Slice) -> SliceResult:
         """Run a slice; columns in, columns out, latents stay."""
@@ -46,8 +51,8 @@ class Replica:
         return Place(ray.get_runtime_context().get_node_id(), os.getpid(), device)
 
 
-def start_replica(factory: ray.ObjectRef, share: Share) -> Any:
-    """Start an actor; returns its handle at once, while Ray looks for room.
+def start_replica(factory: ray.ObjectRef, share: Share, name: str, run: str = "") -> Any:
+    """Start an actor, known to Ray as `eqr/RUN/NAME`; returns its handle at once, while Ray looks for room.
 
     It is never restarted by Ray: a restarted process has lost its latents and would answer under a name whose orders were given to others.
     """
@@ -57,5 +62,6 @@ def start_replica(factory: ray.ObjectRef, share: Share) -> Any:
         max_restarts=0,
         max_task_retries=0,
         concurrency_groups={"control": 1},
+        **({"name": f"eqr/{run}/{name}"} if run else {}),
     )(Replica)
-    return actor.remote(factory)
+    return actor.remote(factory, name)

@@ -2,14 +2,19 @@
 
 Invariants, asserted in tests/unit/distributed/test_roster.py: a replica never holds more orders than allowed; only a ready one gets work; a
 silent replica is probed before it is declared lost, and a replica that answers is given up only after `hang_s`; a name is never
-used twice; a run gives up only when nothing was heard for `give_up_s` or when replicas keep dying before their first result.
+used twice; a run gives up only when nothing was heard for `give_up_s` or when replicas keep dying whatever they are given; a slice is
+slow only against the pace of the whole crew.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+SMOOTHING = 0.1
+"""Weight of the newest slice in the mean duration: dozens of slices, so that one that hung moves it little."""
 
 
 class Phase(StrEnum):
@@ -36,8 +41,13 @@ class Patience:
     give_up_s: float = 600.0
     """With no replica ready for this long the run fails; an autoscaler needs a few minutes to bring a machine."""
     tries: int = 5
-    """How often in a row the orders of one puzzle may be lost, and how many replicas in a row may die before any result arrives: more
-    means that the engine or the orders are at fault, not the machines."""
+    """How many replicas in a row may die before they can work, or on a blank board: more means that the engine is at fault, not the
+    machines or a puzzle."""
+    slow_s: float = 3.0
+    """A slice younger than this is never ordered a second time."""
+    slow_factor: float = 5.0
+    """A slice is slow, and is ordered a second time where a replica idles, when it takes so many times what slices of this run take:
+    smaller pays for more work done twice, larger waits longer for a machine in trouble."""
 
 
 @dataclass(slots=True)
@@ -49,6 +59,8 @@ class _Member:
     """slice_id -> when it became the replica's turn, at the earliest."""
     n_results: int = 0
     probed_at: float | None = None
+    idle_at: float = 0.0
+    """When it last had nothing to do, if it has no orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,9 @@ class Roster:
         self._n_named = 0
         self._n_stillborn = 0
         self._served_at = now
+        self._typical_s: float | None = None
+        """Running mean of how long slices take; None before the first."""
+        self._copied: set[int] = set()
         self.last_loss = ""
         """What was last said about a lost replica; part of the message when the run gives up."""
 
@@ -91,7 +106,7 @@ class Roster:
     def ready(self, replica_id: str, node_id: str, now: float) -> None:
         """The replica has built its engine on a node."""
         member = self._members[replica_id]
-        member.node_id, member.heard_at, self._served_at = node_id, now, now
+        member.node_id, member.heard_at, member.idle_at, self._served_at = node_id, now, now, now
         if member.phase is Phase.STARTING:
             member.phase = Phase.READY
 
@@ -109,9 +124,13 @@ class Roster:
     def returned(self, replica_id: str, slice_id: int, now: float) -> None:
         """A result arrived."""
         member = self._members[replica_id]
-        member.orders.pop(slice_id, None)
+        began = member.orders.pop(slice_id, now)
+        mean = now - began if self._typical_s is None else self._typical_s
+        self._typical_s = mean + SMOOTHING * (now - began - mean)
+        self._copied.discard(slice_id)
         member.orders = dict.fromkeys(member.orders, now)
         member.n_results += 1
+        member.idle_at = now
         member.heard_at, self._served_at = now, now
         self._n_stillborn = 0
 
@@ -120,11 +139,19 @@ class Roster:
         member = self._members[replica_id]
         member.probed_at, member.heard_at = None, now
 
-    def gone(self, replica_id: str, why: str) -> None:
-        """The replica is lost; its name is struck off."""
+    def node_of(self, replica_id: str) -> str | None:
+        """Return the node of a replica, None before it is ready."""
+        return self._members[replica_id].node_id
+
+    def oldest(self, replica_id: str) -> int | None:
+        """Return the slice that a replica is at: slices run in the order in which they were sent."""
+        return next(iter(self._members[replica_id].orders), None)
+
+    def gone(self, replica_id: str, why: str, machine_lost: bool = False) -> None:
+        """The replica is lost, with its machine or alone; its name is struck off."""
         member = self._members.pop(replica_id)
         self.last_loss = why
-        if member.n_results == 0:
+        if member.phase is Phase.STARTING and not machine_lost:
             self._n_stillborn += 1
 
     def left(self, replica_id: str) -> None:
@@ -132,10 +159,16 @@ class Roster:
         del self._members[replica_id]
 
     def retire(self, desired: int, draining: frozenset[str]) -> tuple[str, ...]:
-        """Let replicas on draining nodes and those beyond `desired` leave, starting ones first; returns their names."""
+        """Let replicas on draining nodes and those beyond `desired` leave; returns their names.
+
+        Starting ones leave first, then idle ones, then those with the fewest others on their node, so that nodes become free.
+        """
         active = [(name, m) for name, m in self._members.items() if m.phase is not Phase.LEAVING]
         staying = [(name, m) for name, m in active if m.node_id not in draining]
-        staying.sort(key=lambda entry: entry[1].phase is Phase.STARTING)
+        crowd = Counter(m.node_id for _, m in staying)
+        staying.sort(
+            key=lambda entry: (entry[1].phase is Phase.STARTING, not entry[1].orders, -crowd[entry[1].node_id])
+        )
         kept = {name for name, _ in staying[: max(desired, 0)]}
         leaving = [(name, m) for name, m in active if name not in kept]
         for _, member in leaving:
@@ -161,6 +194,39 @@ class Roster:
         ]
         return tuple(name for _, name in sorted(free, key=lambda entry: entry[0]))
 
+    def is_idle(self, replica_id: str) -> bool:
+        """Return whether a replica is ready and has no orders."""
+        member = self._members[replica_id]
+        return member.phase is Phase.READY and not member.orders
+
+    def n_needed(self, now: float, idle_s: float) -> int:
+        """Return how many replicas are starting, at work, or idle for less than `idle_s`."""
+        return sum(
+            m.phase is not Phase.LEAVING and not (m.phase is Phase.READY and not m.orders and now - m.idle_at > idle_s)
+            for m in self._members.values()
+        )
+
+    def n_nodes(self) -> int:
+        """Return how many nodes hold replicas."""
+        return len({m.node_id for m in self._members.values() if m.node_id is not None})
+
+    def slow(self, now: float) -> tuple[int, ...]:
+        """Return the slices that take far longer than slices of this run do and were not copied, oldest first."""
+        if self._typical_s is None:
+            return ()
+        limit = max(self._patience.slow_s, self._patience.slow_factor * self._typical_s)
+        late = [
+            (since, slice_id)
+            for member in self._members.values()
+            for slice_id, since in member.orders.items()
+            if now - since > limit and slice_id not in self._copied
+        ]
+        return tuple(slice_id for _, slice_id in sorted(late))
+
+    def copied(self, slice_id: int) -> None:
+        """The slice was ordered a second time, or cannot be."""
+        self._copied.add(slice_id)
+
     def checks(self, now: float) -> Checks:
         """Return whom to ping and whom to declare lost; a replica named in `probe` counts as pinged from now on."""
         probe: list[str] = []
@@ -177,11 +243,21 @@ class Roster:
                 probe.append(name)
         return Checks(tuple(probe), tuple(lost))
 
-    def why_give_up(self, now: float) -> str | None:
-        """Return a sentence when the run has no hope of going on, else None."""
-        if self._n_stillborn >= self._patience.tries:
+    def why_give_up(self, now: float, controls_failed: int = 0, losses_in_a_row: int = 0) -> str | None:
+        """Return a sentence when the run has no hope of going on, else None.
+
+        controls_failed: replicas in a row that died on a blank board. losses_in_a_row: ordinary slices in a row that were lost with
+        their replica on a machine that lives.
+        """
+        tries = self._patience.tries
+        if self._n_stillborn >= tries:
+            return f"{self._n_stillborn} replicas in a row died before they could work; the last one: {self.last_loss}"
+        if controls_failed >= tries:
+            return f"{controls_failed} replicas in a row died on a blank board; the last one: {self.last_loss}"
+        if losses_in_a_row >= 2 * tries + len(self._members):
             return (
-                f"{self._n_stillborn} replicas in a row died before their first result; the last one: {self.last_loss}"
+                f"{losses_in_a_row} slices in a row were lost with their replicas, which only do the smallest ones; "
+                f"the last one: {self.last_loss}"
             )
         if self.count(Phase.READY) or self.count(Phase.LEAVING):
             self._served_at = now

@@ -25,7 +25,8 @@ def draw(board: Board) -> Markup:
     kind = task(board.task)
     if kind.n_cells > MOST_CELLS:
         return Markup("<p class='note'>{} x {} cells are too many to draw.</p>").format(kind.rows, kind.cols)
-    question, prediction = kind.parse(board.question), kind.parse(board.prediction)
+    question = kind.parse(board.question)
+    prediction = question if board.prediction is None else kind.parse(board.prediction)
     answer = None if board.answer is None else kind.parse(board.answer)
     cells = (
         _sudoku(kind, question, prediction, answer)

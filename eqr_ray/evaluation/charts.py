@@ -58,11 +58,12 @@ class Axes:
 
 def iterations_histogram(seen: Distributions) -> Markup:
     """Return how many puzzles cost how many iterations, bars split into right and wrong."""
-    costs = sorted(seen.by_nfe)
+    by_cost = _by_cost(seen)
+    costs = sorted(by_cost)
     edges = _integer_edges(costs[0], costs[-1])
     bars = [Judged() for _ in edges[1:]]
     for cost in costs:
-        bars[int(np.searchsorted(edges, cost, side="right")) - 1].add(seen.by_nfe[cost])
+        bars[int(np.searchsorted(edges, cost, side="right")) - 1].add(by_cost[cost])
     most = max(bar.puzzles for bar in bars)
     axes = Axes(*_room(edges[0], edges[-1]), _ceiling(most), log=True)
     parts = [
@@ -92,8 +93,9 @@ def iterations_histogram(seen: Distributions) -> Markup:
 
 def settled_curve(seen: Distributions) -> Markup:
     """Return the share of puzzles settled within n iterations, and the accuracy among those settled within n."""
-    costs = sorted(seen.by_nfe)
-    counts = [seen.by_nfe[cost] for cost in costs]
+    by_cost = _by_cost(seen)
+    costs = sorted(by_cost)
+    counts = [by_cost[cost] for cost in costs]
     settled = np.cumsum([c.puzzles for c in counts])
     judged = np.cumsum([c.judged(seen.labelled) for c in counts])
     right = np.cumsum([c.right(seen.labelled) for c in counts])
@@ -120,6 +122,14 @@ def settled_curve(seen: Distributions) -> Markup:
             f"<title>{title}</title></circle>"
         )
     return _svg(parts, "Accuracy against iterations")
+
+
+def _by_cost(seen: Distributions) -> dict[int, Judged]:
+    """Return cost -> counts for a log axis; what was charged nothing, a puzzle that crashed, stands at its left end."""
+    counts: dict[int, Judged] = {}
+    for cost, judged in seen.by_nfe.items():
+        counts.setdefault(max(cost, 1), Judged()).add(judged)
+    return counts
 
 
 def accuracy_by_residual(seen: Distributions) -> Markup:

@@ -60,7 +60,7 @@ class Board:
     source: str | None
     question: str
     answer: str | None
-    prediction: str
+    prediction: str | None
     task: str
     nfe: int
     breadth: int

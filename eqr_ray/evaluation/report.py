@@ -32,6 +32,7 @@ _STOP_MEANING = {
     StopReason.NFE_SPENT: "the puzzle's iterations were used up; raise --nfe",
     StopReason.DEPTH_SPENT: "every trajectory reached its depth; raise --depth or --breadth",
     StopReason.DEADLINE: "the time was up",
+    StopReason.CRASHED: "replicas died each time they worked on it; it has no prediction and counts as wrong",
 }
 
 

@@ -1,7 +1,8 @@
 """The columns of `verdicts/part-*.parquet`, and one scored row for each verdict.
 
 Invariants, asserted in tests/unit/evaluation/test_verdicts.py: the columns and their order are the contract's, with our additions after
-them; whatever needs a label is null without one; a residual that is not finite is null.
+them; whatever needs a label is null without one; a residual that is not finite is null; a puzzle that crashed has no prediction and is
+wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow as pa
 from eqr_ray.evaluation.scoring import score_ballot
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
-from eqr_ray.types import U8, Verdict
+from eqr_ray.types import U8, StopReason, Verdict
 
 VERDICT_SCHEMA = pa.schema(
     [
@@ -24,7 +25,7 @@ VERDICT_SCHEMA = pa.schema(
         pa.field("source", pa.string()),
         pa.field("question", pa.string(), nullable=False),
         pa.field("answer", pa.string()),
-        pa.field("prediction", pa.string(), nullable=False),
+        pa.field("prediction", pa.string()),
         pa.field("exact", pa.bool_()),
         pa.field("valid", pa.bool_(), nullable=False),
         pa.field("confidence", pa.float64()),
@@ -58,8 +59,8 @@ class VerdictRow:
     source: str | None
     question: str
     answer: str | None
-    prediction: str
-    """In the notation of the question."""
+    prediction: str | None
+    """In the notation of the question; None for a puzzle that killed its replicas, which counts as wrong."""
     exact: bool | None
     """Whether the prediction is the answer; None without an answer."""
     valid: bool
@@ -96,8 +97,11 @@ def score(record: Record, verdict: Verdict, task: Task) -> VerdictRow:
     shortest length, which can be where a maze is not perfect.
     """
     question, truth = record.puzzle.cells, record.answer
+    answered = verdict.stop is not StopReason.CRASHED
 
     def is_right(answer: U8) -> bool:
+        if not answered:
+            return False
         same = truth is not None and np.array_equal(answer, truth)
         return same or (task.family == "maze" and task.is_valid(question, answer))
 
@@ -107,9 +111,9 @@ def score(record: Record, verdict: Verdict, task: Task) -> VerdictRow:
         source=record.source,
         question=record.question,
         answer=None if truth is None else _format(task, truth, record.question),
-        prediction=_format(task, verdict.answer, record.question),
+        prediction=_format(task, verdict.answer, record.question) if answered else None,
         exact=None if truth is None else is_right(verdict.answer),
-        valid=task.is_valid(question, verdict.answer),
+        valid=answered and task.is_valid(question, verdict.answer),
         confidence=_finite(verdict.confidence),
         votes=verdict.votes,
         distinct_answers=verdict.distinct_answers,
@@ -122,7 +126,7 @@ def score(record: Record, verdict: Verdict, task: Task) -> VerdictRow:
         selection=verdict.selection,
         rating=record.rating,
         n_cells=task.n_cells,
-        n_cells_right=None if truth is None else int((truth == verdict.answer).sum()),
+        n_cells_right=None if truth is None else int((truth == verdict.answer).sum()) if answered else 0,
         any_correct=None if ballot is None else ballot.any_correct,
         majority_exact=None if ballot is None else ballot.majority_exact,
         top1_residual_exact=None if ballot is None else ballot.top1_residual_exact,

@@ -8,6 +8,7 @@ verdicts of an undisturbed one, each once.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -136,6 +137,8 @@ class _Run:
         self._left = found.n_left(folder.finished)
         self._total = None if self._left is None else self._done_before + self._left
         self._cut_off = False
+        self._run_id = secrets.token_hex(4)
+        """Tells this session's actors and metrics from those of others on the same cluster."""
         self._session = Session(checkpoint_sha256=recipe.checkpoint.sha256 if recipe.checkpoint else "")
         self._progress = Progress(self._total, self._done_before, quiet)
         self._replica_s, self._seen_at = 0.0, 0.0
@@ -238,20 +241,25 @@ class _Run:
             quiet_s=min(30.0, config.slice_timeout_s / 4),
             hang_s=config.slice_timeout_s,
             give_up_s=config.start_timeout_s,
-            tries=config.max_slice_tries,
         )
         staffing = Staffing(
             factory=self._recipe.build(device, share.threads),
             share=share,
             desired=desired,
             draining=cluster.draining,
+            living=cluster.living,
+            run=self._run_id,
             patience=patience,
             least_rows=min(batch_rows(device, share.threads, config.slots), rows),
             most_rows=rows,
         )
         wide = 2 * config.slices_in_flight * desired() * rows
         coordinator = Coordinator(
-            self._policy, config.seed, slice_rows=rows, open_limit=min(max(wide, LEAST_OPEN), MOST_OPEN)
+            self._policy,
+            config.seed,
+            slice_rows=rows,
+            open_limit=min(max(wide, LEAST_OPEN), MOST_OPEN),
+            puzzle_tries=config.max_slice_tries,
         )
         return coordinator, staffing
 

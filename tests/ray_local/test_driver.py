@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from engines import Dying, Failing, Gated, Hanging, Simulated
+from engines import Dying, Failing, Gated, Hanging, Poisoned, Simulated
 from ray_home import N_CPUS
 
 from eqr_ray.coordinator import Coordinator, drive_local
@@ -19,7 +19,7 @@ from eqr_ray.distributed.replica import EngineFactory
 from eqr_ray.distributed.roster import Patience
 from eqr_ray.distributed.shares import Share
 from eqr_ray.policy import policy_from
-from eqr_ray.types import Puzzle, Verdict
+from eqr_ray.types import Puzzle, StopReason, Verdict
 
 pytestmark = pytest.mark.usefixtures("one_node")
 SHARE = Share(num_cpus=0.25, num_gpus=0.0, threads=1)
@@ -83,10 +83,32 @@ def test_a_killed_replica_is_replaced_and_changes_no_verdict(expected, tmp_path:
 
 
 def test_a_replica_that_hangs_is_given_up_and_changes_no_verdict(expected, tmp_path: Path):
-    patience = Patience(quiet_s=0.5, ping_s=5, hang_s=3, tries=3)
+    patience = Patience(quiet_s=0.5, ping_s=5, hang_s=3, tries=3, slow_s=600)
     rows, driver = drive(staffing(Hanging(Simulated(), str(tmp_path / "hung")), 2, patience))
     assert driver.effort.lost_replicas == 1
     assert rows == expected
+
+
+def test_what_a_slow_replica_does_not_finish_is_done_by_another_one(expected, tmp_path: Path):
+    own = coordinator()
+    plan = staffing(Hanging(Simulated(0.001), str(tmp_path / "hung")), 2, Patience(slow_s=0.5))
+    driver = Driver(own, plan)
+    rows = [row(verdict) for batch in driver.drive(iter(puzzles(300))) for verdict in batch]
+    assert sorted(rows, key=str) == expected
+    assert (tmp_path / "hung").exists()
+    assert driver.effort.lost_replicas == 0
+    assert own.counters().copied_slices >= 1
+
+
+def test_a_puzzle_that_kills_its_replicas_is_set_aside_and_the_others_are_solved(expected):
+    lethal = puzzles(300)[123]
+    rows, driver = drive(staffing(Poisoned(Simulated(), (lethal.cells.tobytes(),)), 2))
+    crashed = [found for found in rows if StopReason.CRASHED in found]
+    assert [found[0] for found in crashed] == [lethal.puzzle_id]
+    assert [found for found in rows if found[0] != lethal.puzzle_id] == [
+        found for found in expected if found[0] != lethal.puzzle_id
+    ]
+    assert driver.effort.lost_replicas <= 8
 
 
 def test_an_engine_that_always_raises_ends_the_run_with_its_error():

@@ -17,12 +17,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
-from engines import Dying, Factory, Failing, Simulated
+from engines import Dying, Factory, Failing, Poisoned, Simulated
 from ray_home import HERE, N_CPUS, none_left
 
 from eqr_ray.config import load_config
 from eqr_ray.distributed.driver import GaveUp
 from eqr_ray.evaluation.summary import Summary
+from eqr_ray.puzzles.task import task
 from eqr_ray.runs.evaluate import run_evaluation
 from eqr_ray.runs.recipe import Recipe
 from eqr_ray.types import InputError
@@ -135,9 +136,29 @@ def test_an_engine_that_always_fails_ends_the_run_and_the_folder_can_be_resumed(
     undisturbed: Path, puzzles: str, tmp_path: Path
 ):
     with pytest.raises(GaveUp, match="ArithmeticError"):
-        evaluate(tmp_path / "out", puzzles, Failing("run"), replicas=1, max_slice_tries=2)
+        evaluate(tmp_path / "out", puzzles, Failing("run"), replicas=1)
     evaluate(tmp_path / "out", puzzles, resume=True)
     assert verdicts(tmp_path / "out") == verdicts(undisturbed)
+
+
+def test_a_puzzle_that_kills_its_replicas_is_wrong_in_the_accuracy_and_not_tried_again(
+    undisturbed: Path, puzzles: str, tmp_path: Path
+):
+    rows = verdicts(undisturbed)
+    lethal = next(
+        row for row in rows if row["exact"] and row["question"] not in {r["question"] for r in rows if r is not row}
+    )
+    cells = task("sudoku4").parse(lethal["question"]).tobytes()
+    summary = evaluate(tmp_path / "out", puzzles, Poisoned(Simulated(), (cells,)))
+    assert summary.puzzles == summary.puzzles_with_answer == N_PUZZLES
+    assert summary.stop["crashed"] == 1
+    assert summary.exact_accuracy == (sum(row["exact"] for row in rows) - 1) / N_PUZZLES
+    found = verdicts(tmp_path / "out")
+    assert [row for row in found if row["stop"] != "crashed"] == [row for row in rows if row is not lethal]
+    (crashed,) = (row for row in found if row["stop"] == "crashed")
+    assert (crashed["puzzle_id"], crashed["prediction"], crashed["exact"]) == (lethal["puzzle_id"], None, False)
+    assert evaluate(tmp_path / "out", puzzles, Poisoned(Simulated(), (cells,)), resume=True).stop == summary.stop
+    assert "counts as wrong" in (tmp_path / "out" / "report.html").read_text()
 
 
 def start(out: Path, puzzles: str, home: Path, address: str) -> subprocess.Popen[str]:

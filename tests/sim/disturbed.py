@@ -29,6 +29,7 @@ class Disturbed:
     fail: float = 0.01
     repeat: float = 0.05
     shuffle: float = 0.5
+    copy: float = 0.02
     happened: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,11 @@ class Disturbed:
                 if orders is None:
                     break
                 self._sent.append(orders)
+            if self._sent and self._rng.random() < self.copy:
+                slow = self._sent[int(self._rng.integers(len(self._sent)))]
+                if (again := self.coordinator.copy_slice(name, slow.slice_id)) is not None:
+                    self.happened["copied"] += 1
+                    self._sent.append(again)
 
     def _step(self) -> list[Verdict]:
         # Within a replica slices end in order, as an actor's do; between replicas speed and chance decide.
@@ -110,7 +116,9 @@ class Disturbed:
         self._sent = [orders for orders in self._sent if orders.replica_id != name]
         if own and self._rng.random() < 0.5:
             self._stale.append(self._engines[name].run(own[0]))
-        assert self.coordinator.on_lost(name) == len(own)
+        machine_lost = bool(self._rng.random() < 0.5)
+        assert self.coordinator.on_lost(name, own[0].slice_id if own else None, machine_lost) <= len(own)
+        assert self.coordinator.take_aside() == []
         del self._engines[name]
         return []
 

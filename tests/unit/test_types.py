@@ -93,7 +93,14 @@ def test_tallies_add_up_per_puzzle() -> None:
 
 def test_enums_have_the_names_of_the_contract() -> None:
     assert [status.name for status in Status] == ["RUNNING", "CONVERGED", "Q_HALTED", "DIVERGED"]
-    assert [reason.value for reason in StopReason] == ["consensus", "converged", "nfe_spent", "depth_spent", "deadline"]
+    assert [reason.value for reason in StopReason] == [
+        "consensus",
+        "converged",
+        "nfe_spent",
+        "depth_spent",
+        "deadline",
+        "crashed",
+    ]
 
 
 def test_input_errors_are_value_errors() -> None:

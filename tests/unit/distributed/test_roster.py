@@ -143,3 +143,52 @@ def test_a_run_that_never_got_a_replica_names_the_resources():
     roster = Roster(PATIENCE, now=0.0)
     roster.enlist(0.0)
     assert "CPUs or GPUs" in (roster.why_give_up(601.0) or "")
+
+
+def test_machines_that_are_lost_do_not_speak_against_the_engine():
+    roster = Roster(PATIENCE, now=0.0)
+    for _ in range(5):
+        roster.gone(roster.enlist(0.0), "the node was lost", machine_lost=True)
+    assert roster.why_give_up(1.0) is None
+
+
+def test_replicas_that_die_on_a_blank_board_or_of_every_ordinary_slice_end_the_run():
+    roster = roster_with(2)
+    assert roster.why_give_up(1.0, controls_failed=2) is None
+    assert "3 replicas in a row died on a blank board" in (roster.why_give_up(1.0, controls_failed=3) or "")
+    assert roster.why_give_up(1.0, losses_in_a_row=7) is None
+    assert "8 slices in a row were lost" in (roster.why_give_up(1.0, losses_in_a_row=8) or "")
+
+
+def test_a_slice_is_slow_against_what_slices_take_and_is_named_until_it_is_copied():
+    roster = roster_with(2)
+    roster.sent("replica-1", 1, 0.0)
+    assert roster.slow(1e6) == (), "nobody knows yet how long slices take"
+    for slice_id in range(2, 12):
+        roster.sent("replica-2", slice_id, float(slice_id))
+        roster.returned("replica-2", slice_id, slice_id + 1.0)
+    assert roster.slow(4.9) == ()
+    assert roster.slow(5.1) == (1,)
+    assert roster.is_idle("replica-2")
+    assert not roster.is_idle("replica-1")
+    roster.copied(1)
+    assert roster.slow(100.0) == ()
+
+
+def test_the_slice_that_a_replica_is_at_is_the_first_it_was_sent():
+    roster = roster_with(1)
+    assert roster.oldest("replica-1") is None
+    roster.sent("replica-1", 4, 0.0)
+    roster.sent("replica-1", 5, 0.0)
+    assert roster.oldest("replica-1") == 4
+    roster.returned("replica-1", 4, 1.0)
+    assert roster.oldest("replica-1") == 5
+
+
+def test_replicas_that_idle_for_long_are_not_needed_and_leave_before_busy_ones():
+    roster = roster_with(3)
+    roster.sent("replica-3", 1, 0.0)
+    assert roster.n_needed(5.0, idle_s=10.0) == 3
+    assert roster.n_needed(15.0, idle_s=10.0) == 1
+    assert roster.n_nodes() == 3
+    assert set(roster.retire(1, frozenset())) == {"replica-1", "replica-2"}

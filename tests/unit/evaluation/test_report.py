@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -199,3 +200,14 @@ def test_a_folder_that_cannot_be_read_is_refused_by_name(tmp_path: Path, damage,
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no verdicts"):
         write_report(str(tmp_path / "nowhere"))
+
+
+def test_a_puzzle_that_crashed_is_counted_named_and_drawn(tmp_path: Path) -> None:
+    gone = replace(
+        row(1), prediction=None, exact=False, valid=False, nfe=0, n_cells_right=0, residual=None, stop="crashed"
+    )
+    text = page(finished(tmp_path, [row(0), gone]))
+    Page(text)
+    assert "crashed" in text
+    assert "has no prediction and counts as wrong" in text
+    assert json.loads((tmp_path / "summary.json").read_text())["exact_accuracy"] == 0.5

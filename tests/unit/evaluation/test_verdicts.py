@@ -11,6 +11,7 @@ from made_verdicts import ANSWER, QUESTION, WRONG, record, row, unlabelled, verd
 
 from eqr_ray.evaluation.verdicts import VERDICT_SCHEMA, VerdictRow, score, to_table
 from eqr_ray.puzzles.task import task
+from eqr_ray.types import StopReason
 
 CONTRACT = [
     "puzzle_id", "source", "question", "answer", "prediction", "exact", "valid", "confidence", "votes", "distinct_answers",
@@ -86,3 +87,12 @@ def test_a_known_rating_and_source_are_kept() -> None:
 def test_columns_that_a_verdict_always_has_cannot_be_written_as_null() -> None:
     with pytest.raises(pa.ArrowInvalid, match="nfe"):
         pq.write_table(to_table([row(0, nfe=None)]), io.BytesIO())
+
+
+def test_a_puzzle_that_crashed_has_no_prediction_and_is_wrong_whatever_stands_in_its_place() -> None:
+    crashed = verdict(ANSWER, stop=StopReason.CRASHED, nfe=0, breadth=0, depth=0, votes=0, residual=math.inf)
+    scored = score(record(QUESTION, ANSWER), crashed, task("sudoku4"))
+    assert (scored.prediction, scored.exact, scored.valid, scored.n_cells_right) == (None, False, False, 0)
+    assert (scored.any_correct, scored.majority_exact, scored.correct_votes) == (False, False, 0)
+    unknown = score(record(QUESTION, None), crashed, task("sudoku4"))
+    assert (unknown.exact, unknown.valid, unknown.n_cells_right) == (None, False, None)
