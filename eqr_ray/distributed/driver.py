@@ -23,6 +23,7 @@ from eqr_ray.coordinator import Coordinator
 from eqr_ray.distributed.pacing import Pace, paced
 from eqr_ray.distributed.replica import EngineFactory, Place, start_replica
 from eqr_ray.distributed.roster import Patience, Phase, Roster
+from eqr_ray.distributed.scaler import Staff
 from eqr_ray.distributed.shares import Share
 from eqr_ray.types import Puzzle, Slice, SliceResult, StopReason, Verdict
 
@@ -67,6 +68,8 @@ class Effort:
     """What the run took so far."""
 
     lost_replicas: int = 0
+    crashed: int = 0
+    """Puzzles set aside."""
     wanted: int = 0
     """Replicas that should be at work."""
     ready: int = 0
@@ -130,6 +133,12 @@ class Driver:
         finally:
             for replica_id in self._roster:
                 self._dismiss(replica_id)
+
+    def staff(self, idle_s: float) -> Staff:
+        """Return who is there; a ready replica without orders counts as busy for `idle_s`."""
+        roster, now = self._roster, time.monotonic()
+        ready, starting = roster.count(Phase.READY), roster.count(Phase.STARTING)
+        return Staff(ready, starting, roster.n_busy(now, idle_s), roster.n_nodes())
 
     def _staff(self, now: float) -> None:
         trials = self._coordinator.trials
@@ -269,6 +278,7 @@ class Driver:
         self._coordinator.on_lost(replica_id, suspect, machine_lost)
         for verdict in (aside := self._coordinator.take_aside()):
             if verdict.stop is StopReason.CRASHED:
+                self.effort.crashed += 1
                 log.warning("%s is set aside: replicas die of it; the last time: %s", verdict.puzzle_id, why)
         self._aside += aside
         self._dismiss(replica_id)

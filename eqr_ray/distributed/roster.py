@@ -199,12 +199,10 @@ class Roster:
         member = self._members[replica_id]
         return member.phase is Phase.READY and not member.orders
 
-    def n_needed(self, now: float, idle_s: float) -> int:
-        """Return how many replicas are starting, at work, or idle for less than `idle_s`."""
-        return sum(
-            m.phase is not Phase.LEAVING and not (m.phase is Phase.READY and not m.orders and now - m.idle_at > idle_s)
-            for m in self._members.values()
-        )
+    def n_busy(self, now: float, idle_s: float) -> int:
+        """Return how many ready replicas have orders, or had some less than `idle_s` ago."""
+        ready = [m for m in self._members.values() if m.phase is Phase.READY]
+        return sum(bool(m.orders) or now - m.idle_at <= idle_s for m in ready)
 
     def n_nodes(self) -> int:
         """Return how many nodes hold replicas."""

@@ -1,7 +1,7 @@
 """How many replicas a run should have: from what is left, how fast it goes, when it is to end and what it may cost.
 
-Invariants, asserted in tests/unit/policy/test_scaling.py: never more than allowed, and none when nothing is left or the money is spent; more
-work or less time never asks for fewer replicas; without a measured rate one replica is asked for, to measure it.
+Invariants, asserted in tests/unit/policy/test_scaling.py: never more than allowed, and none when nothing is left or the money is spent;
+more work or less time never asks for fewer replicas; without a measured rate one replica is asked for, to measure it.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ class Standing:
     accuracy: float | None
     nfe: int
     replicas: int
+    wanted: int = 0
+    """Replicas that should be at work; more than there are while machines are waited for."""
+    lost_slices: int = 0
 
     @property
     def puzzles_per_s(self) -> float | None:
@@ -54,7 +57,12 @@ def facts(standing: Standing) -> list[str]:
         known.append(f"accuracy {100 * standing.accuracy:.1f} %")
     if standing.done:
         known.append(f"NFE {standing.nfe / standing.done:.1f} a puzzle")
-    known.append(f"{standing.replicas} replica{'' if standing.replicas == 1 else 's'}")
+    if standing.wanted > standing.replicas:
+        known.append(f"{standing.replicas} of {standing.wanted} replicas, waiting for room")
+    else:
+        known.append(f"{standing.replicas} replica{'' if standing.replicas == 1 else 's'}")
+    if standing.lost_slices:
+        known.append(f"{standing.lost_slices} slice{'' if standing.lost_slices == 1 else 's'} lost and done again")
     if standing.left_s is not None and standing.left_s >= 0.5:
         known.append(f"{clock(standing.left_s)} left")
     return known

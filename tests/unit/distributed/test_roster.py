@@ -185,10 +185,10 @@ def test_the_slice_that_a_replica_is_at_is_the_first_it_was_sent():
     assert roster.oldest("replica-1") == 5
 
 
-def test_replicas_that_idle_for_long_are_not_needed_and_leave_before_busy_ones():
+def test_replicas_that_idle_for_long_are_not_busy_and_leave_before_busy_ones():
     roster = roster_with(3)
     roster.sent("replica-3", 1, 0.0)
-    assert roster.n_needed(5.0, idle_s=10.0) == 3
-    assert roster.n_needed(15.0, idle_s=10.0) == 1
+    assert roster.n_busy(5.0, idle_s=10.0) == 3
+    assert roster.n_busy(15.0, idle_s=10.0) == 1
     assert roster.n_nodes() == 3
     assert set(roster.retire(1, frozenset())) == {"replica-1", "replica-2"}
