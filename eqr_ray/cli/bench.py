@@ -1,4 +1,4 @@
-"""`eqr-ray bench`: how fast this machine iterates a checkpoint and replays a trace, and how an endpoint holds under load."""
+"""`eqr-ray bench`: how fast this machine iterates and replays, how an endpoint holds under load, what a run survives."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eqr_ray.cli.bench_allocation import replay, simulate
+from eqr_ray.cli.bench_chaos import chaos
 from eqr_ray.cli.bench_scale import scale
 from eqr_ray.cli.bench_serve import serve
 from eqr_ray.cli.group import LazyGroup
@@ -25,7 +26,7 @@ def bench() -> None:
     """Measure this machine."""
 
 
-for command in (replay, simulate, serve, scale):
+for command in (replay, simulate, serve, scale, chaos):
     bench.add_command(command)
 
 

@@ -95,6 +95,11 @@ class Coordinator:
         return self._table.n_open == 0
 
     @property
+    def lost_slices(self) -> int:
+        """Slices given out again because their replica was lost or failed them."""
+        return self._lost_slices
+
+    @property
     def backlog_iterations(self) -> int:
         """Iterations that the policy has ordered and that are not yet reported."""
         return self._table.backlog()

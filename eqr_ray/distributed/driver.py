@@ -224,10 +224,10 @@ class Driver:
                 continue
             verdicts += self._receive(awaited, value, time.monotonic())
         # After the results that arrived with them, so that the slice blamed is the one that the replica was at.
-        for awaited, error in failed:
+        for awaited, problem in failed:
             if awaited.replica_id in self._roster:
-                raised = awaited.kind is _Kind.SLICE and isinstance(error, ray.exceptions.RayTaskError)
-                self._lose(awaited.replica_id, _reason(error), awaited.slice_id if raised else None)
+                raised = awaited.kind is _Kind.SLICE and isinstance(problem, ray.exceptions.RayTaskError)
+                self._lose(awaited.replica_id, _reason(problem), awaited.slice_id if raised else None)
         return verdicts
 
     def _receive(self, awaited: _Awaited, value: SliceResult | Place, now: float) -> list[Verdict]:

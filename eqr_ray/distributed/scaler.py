@@ -104,8 +104,11 @@ class Scaler:
         return self.wanted if self.wanted >= there else max(self.wanted, min(staff.busy, self._most))
 
     def end(self) -> None:
-        """Withdraw what was asked, so that machines may leave."""
-        self._tell(0)
+        """Withdraw what was asked, so that machines may leave; a cluster that is gone has nothing left to withdraw."""
+        try:
+            self._tell(0)
+        except Exception as error:
+            log.warning("the wish for machines could not be withdrawn: %s", error)
 
     def _tell(self, n: int) -> None:
         if n == self._asked:

@@ -31,6 +31,7 @@ from eqr_ray.runs.progress import Progress, Standing
 from eqr_ray.runs.recipe import Recipe, device_of, torch_recipe
 from eqr_ray.runs.scribe import Finished, Scribe
 from eqr_ray.runs.stopping import StopWish
+from eqr_ray.runs.upkeep import Outlook, Upkeep
 from eqr_ray.storage import RETRIES
 from eqr_ray.types import Puzzle
 
@@ -164,15 +165,17 @@ class _Run:
     def _drive(self, cluster: Cluster) -> None:
         from eqr_ray.distributed.driver import Driver
 
-        coordinator, staffing = self._plan(cluster)
+        coordinator, staffing, upkeep = self._plan(cluster)
         driver = Driver(coordinator, staffing)
+        upkeep.attach(coordinator, driver)
         started = time.monotonic()
         verdicts = driver.drive(self._puzzles())
         try:
             for batch in verdicts:
                 self._scribe.note([Finished(*self._open.pop(verdict.puzzle_id), verdict) for verdict in batch])
                 now = time.monotonic() - started
-                self._show(now, driver.effort.ready)
+                self._show(now, driver.effort.ready, driver.effort.wanted, coordinator.lost_slices)
+                upkeep.tick()
                 if self._stop.name is not None:
                     self._cut_off = True
                     break
@@ -182,11 +185,15 @@ class _Run:
         finally:
             now = time.monotonic() - started
             self._session = self._took(now, driver, coordinator)
-            self._scribe.flush(now)
-            self._folder.write_sessions(self._session)
-            self._show(now, driver.effort.most_ready, last=True)
-            self._progress.close()
-            verdicts.close()
+            try:
+                # First of all: whoever stops a job gives it a few seconds.
+                self._scribe.flush(now)
+                self._folder.write_sessions(self._session)
+                self._show(now, driver.effort.most_ready, lost_slices=coordinator.lost_slices, last=True)
+            finally:
+                self._progress.close()
+                verdicts.close()
+                upkeep.end()
 
     def finish(self) -> Summary:
         """Write summary and report; raises RunStopped when a signal ended the work before its end."""
@@ -213,7 +220,7 @@ class _Run:
             raise RunStopped(self._stop.name or "", summary)
         return summary
 
-    def _plan(self, cluster: Cluster) -> tuple[Coordinator, Staffing]:
+    def _plan(self, cluster: Cluster) -> tuple[Coordinator, Staffing, Upkeep]:
         from eqr_ray.distributed.driver import Staffing
         from eqr_ray.distributed.roster import Patience
         from eqr_ray.distributed.shares import capacity, share_out
@@ -231,10 +238,10 @@ class _Run:
                 config.replicas,
             )
 
-        def desired() -> int:
-            wanted = config.replicas or max(1, capacity(cluster.nodes(), share))
-            return wanted if self._left is None else min(wanted, self._left)
+        def held() -> int:
+            return config.replicas or max(1, capacity(cluster.nodes(), share))
 
+        upkeep = Upkeep(self._run_id, config.scaling, share, held, self._outlook)
         rows = GPU_ROWS if device == "cuda" else CPU_ROWS
         patience = Patience(
             in_flight=config.slices_in_flight,
@@ -245,7 +252,7 @@ class _Run:
         staffing = Staffing(
             factory=self._recipe.build(device, share.threads),
             share=share,
-            desired=desired,
+            desired=upkeep.desired,
             draining=cluster.draining,
             living=cluster.living,
             run=self._run_id,
@@ -253,7 +260,7 @@ class _Run:
             least_rows=min(batch_rows(device, share.threads, config.slots), rows),
             most_rows=rows,
         )
-        wide = 2 * config.slices_in_flight * desired() * rows
+        wide = 2 * config.slices_in_flight * (config.scaling.max_replicas or held()) * rows
         coordinator = Coordinator(
             self._policy,
             config.seed,
@@ -261,7 +268,7 @@ class _Run:
             open_limit=min(max(wide, LEAST_OPEN), MOST_OPEN),
             puzzle_tries=config.max_slice_tries,
         )
-        return coordinator, staffing
+        return coordinator, staffing, upkeep
 
     def _puzzles(self) -> Iterator[Puzzle]:
         records = read_puzzles(self._config.puzzles, self._found.task, self._config.limit, shard_of(self._config))
@@ -270,10 +277,10 @@ class _Run:
                 self._open[record.puzzle.puzzle_id] = (place, record)
                 yield record.puzzle
 
-    def _show(self, now: float, replicas: int, last: bool = False) -> None:
+    def _show(self, now: float, replicas: int, wanted: int = 0, lost_slices: int = 0, last: bool = False) -> None:
         self._replica_s += (now - self._seen_at) * replicas
         self._seen_at = now
-        standing = self._standing(now, replicas)
+        standing = self._standing(now, replicas, wanted, lost_slices)
         self._progress.show(standing, last)
         self._tell(standing)
 
@@ -303,6 +310,20 @@ class _Run:
             done=self._scribe.n_done - self._done_before,
         )
 
-    def _standing(self, now: float, replicas: int) -> Standing:
+    def _outlook(self) -> Outlook:
+        left = None if self._total is None else max(self._total - self._scribe.n_done, 0)
+        return Outlook(left, self._scribe.accuracy)
+
+    def _standing(self, now: float, replicas: int, wanted: int = 0, lost_slices: int = 0) -> Standing:
         scribe = self._scribe
-        return Standing(scribe.n_done, self._done_before, self._total, now, scribe.accuracy, scribe.nfe, replicas)
+        return Standing(
+            scribe.n_done,
+            self._done_before,
+            self._total,
+            now,
+            scribe.accuracy,
+            scribe.nfe,
+            replicas,
+            wanted,
+            lost_slices,
+        )
