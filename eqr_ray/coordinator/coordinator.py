@@ -219,7 +219,7 @@ class Coordinator:
         np.subtract.at(table.pending, slots, 1)
         slots = np.unique(slots)
         found = self._rounds.decide_ready(slots[table.pending[slots] == 0])
-        self._close_condemned()
+        self._settle()
         return found
 
     def on_failed(self, replica_id: str, slice_id: int) -> bool:
@@ -257,7 +257,7 @@ class Coordinator:
             self._blame(flight, weight if flight.orders.slice_id == suspect else 0)
             self._give_back(flight)
         self._rounds.returned.push(replica.waiting.pop(len(replica.waiting)))
-        self._close_condemned()
+        self._settle()
         return sum(not flight.void for flight in replica.flights.values())
 
     def take_aside(self) -> list[Verdict]:
@@ -372,8 +372,8 @@ class Coordinator:
         if slot is not None:
             self._condemned.add(slot)
 
-    def _close_condemned(self) -> None:
-        """Close the condemned puzzles on which nobody works any more."""
+    def _settle(self) -> None:
+        """Close the condemned puzzles on which nobody works any more, and clear suspects that have their verdict."""
         for slot in sorted(self._condemned):
             first, last = self._table.span(slot)
             if self._replicas.works_on(first, last):
@@ -383,6 +383,8 @@ class Coordinator:
             for queue in (*self._rounds.queues, *(replica.waiting for replica in self._replicas)):
                 queue.drop(first, last)
             self._aside += self._rounds.close_crashed(slot)
+        # A copy that came back may have finished a puzzle that its first slice made suspect; its slot will hold another one.
+        self._trials.forget([slot for slot in self._trials.suspects if self._table.puzzle[slot] is None])
 
     def _give_back(self, flight: Flight) -> None:
         """Queue the rows of a slice that will not be answered, unless a copy of it is under way; anyone may take them."""

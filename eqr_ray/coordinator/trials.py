@@ -54,6 +54,11 @@ class Trials:
         return bool(self._suspects)
 
     @property
+    def suspects(self) -> tuple[int, ...]:
+        """The slots under suspicion."""
+        return tuple(self._suspects)
+
+    @property
     def n_ready(self) -> int:
         """Groups that could be tried now."""
         return sum(any(slot in self._held for slot in group.slots) for group in self._groups)
@@ -76,16 +81,26 @@ class Trials:
         return self.failed(Group(new), weight)
 
     def take(self, most: int) -> tuple[Group, I64] | None:
-        """Return the next group to be tried and up to `most` of its rows; None when none has rows."""
+        """Return the next group to be tried and its rows; None when none has rows.
+
+        A puzzle is tried with all rows that it has here, and with others as far as they are `most` rows together; what does not
+        fit stays a group of its own.
+        """
         for group in tuple(self._groups):
-            rows = [row for slot in sorted(group.slots) for row in self._held.get(slot, ())]
-            if not rows:
+            here = [slot for slot in sorted(group.slots) if slot in self._held]
+            if not here:
                 continue
+            rows: list[int] = []
+            tried: set[int] = set()
+            for slot in here:
+                if rows and len(rows) + len(self._held[slot]) > most:
+                    continue
+                rows += self._held.pop(slot)
+                tried.add(slot)
             self._groups.remove(group)
-            for slot in group.slots:
-                self._held.pop(slot, None)
-            self._hold(rows[most:])
-            return group, np.array(rows[:most], np.int64)
+            if rest := group.slots - tried:
+                self._groups.appendleft(Group(rest, group.strikes))
+            return Group(frozenset(tried), group.strikes), np.array(rows, np.int64)
         return None
 
     def passed(self, group: Group) -> I64:

@@ -91,3 +91,12 @@ def test_when_both_are_lost_the_rows_are_given_out_once() -> None:
     pair.run.join("b")
     pair.engines["b"] = SimEngine()
     pair.finish()
+
+
+def test_a_copy_that_comes_back_clears_what_the_death_of_the_slow_replica_made_suspect() -> None:
+    pair = Pair()
+    pair.run.on_lost("a", pair.slow.slice_id)
+    assert pair.run.trials
+    pair.report(pair.copy)
+    pair.finish()
+    assert not pair.run.trials

@@ -158,13 +158,18 @@ def test_the_loss_of_a_machine_counts_half() -> None:
         assert (slot, n) == (4, losses)
 
 
-def test_a_group_too_large_for_a_slice_is_tried_with_the_rows_that_fit() -> None:
+def test_a_trial_holds_puzzles_whole_and_what_does_not_fit_stays_suspected() -> None:
     trials = Trials(tries=3, breadth=4)
-    trials.suspect([1], DEATH)
-    assert trials.divert(np.array([4, 5, 6, 8], np.int64)).tolist() == [8]
+    trials.suspect([1, 2], LOST_MACHINE)
+    assert trials.divert(np.array([4, 5, 6, 8, 12], np.int64)).tolist() == [12]
     found = trials.take(2)
     assert found is not None
     group, rows = found
-    assert rows.tolist() == [4, 5]
-    assert trials.passed(group).tolist() == [6]
+    assert rows.tolist() == [4, 5, 6]
+    assert trials.passed(group).tolist() == []
+    assert trials.divert(np.array([7, 9], np.int64)).tolist() == [7], "only the other one is still suspected"
+    found = trials.take(2)
+    assert found is not None
+    assert found[1].tolist() == [8, 9]
+    trials.passed(found[0])
     assert not trials
