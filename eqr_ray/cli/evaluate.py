@@ -14,7 +14,15 @@ from eqr_ray.types import StorageError
 if TYPE_CHECKING:
     from eqr_ray.evaluation.summary import Summary
 
-_CONFIG_KEYS = {"policy": "policy.name", "depth": "policy.depth", "breadth": "policy.breadth", "nfe": "policy.nfe"}
+_CONFIG_KEYS = {
+    "policy": "policy.name",
+    "depth": "policy.depth",
+    "breadth": "policy.breadth",
+    "nfe": "policy.nfe",
+    "max_replicas": "scaling.max_replicas",
+    "finish_by": "scaling.finish_by",
+    "max_cost": "scaling.max_cost",
+}
 """Options whose key in the configuration has another name."""
 MOST_SOURCES = 20
 """Lines of the table by source; all of them are in summary.json."""
@@ -36,6 +44,11 @@ MOST_SOURCES = 20
 @click.option(
     "--address", metavar="ADDRESS", help="local (default): Ray started here; auto or host:port joins a cluster."
 )
+@click.option("--max-replicas", type=int, metavar="N", help="Let the cluster's autoscaler bring up to N replicas.")
+@click.option(
+    "--finish-by", metavar="TIME", help="When to end, 2h30m or 18:30; as many replicas as that takes, up to N."
+)
+@click.option("--max-cost", type=float, metavar="C", help="Stop, to be resumed, at this cost; prices are in the YAML.")
 @search_options
 def evaluate(config_file: str | None, overrides: tuple[str, ...], **options: object) -> None:
     """Answer every puzzle of a file, on Ray, and write verdicts, a summary and a report to DIR.

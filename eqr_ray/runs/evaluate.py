@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 SURVEY_ROWS = 100_000
 """Puzzles that are read and checked before a run begins: seconds of work that save a user's night; more are checked on the way."""
+COUNTED_ROWS = 50 * SURVEY_ROWS
+"""Puzzles that are counted before a run that scales with what is left; of more it is only known that they are many."""
 CPU_ROWS, GPU_ROWS = 256, 8192
 """Most rows of a slice: enough for half a second of a small network's work on either."""
 LEAST_OPEN, MOST_OPEN = 1024, 65_536
@@ -74,9 +76,10 @@ def survey(config: EvaluateConfig) -> Survey:
     """Read and check the front of the input; InputError for what cannot be used."""
     task = find_task(config.task) if config.task else first_task(config.puzzles)
     ids = PuzzleIds()
-    for record in islice(read_puzzles(config.puzzles, task, config.limit, shard_of(config)), SURVEY_ROWS):
+    most = SURVEY_ROWS if config.scaling.max_replicas is None else COUNTED_ROWS
+    for record in islice(read_puzzles(config.puzzles, task, config.limit, shard_of(config)), most):
         ids.add(record.puzzle.puzzle_id)
-    known = len(ids) < SURVEY_ROWS or len(ids) == config.limit
+    known = len(ids) < most or len(ids) == config.limit
     return Survey(task, ids if known else None)
 
 

@@ -26,7 +26,7 @@ from eqr_ray.evaluation.summary import Summary
 from eqr_ray.puzzles.task import task
 from eqr_ray.runs.evaluate import run_evaluation
 from eqr_ray.runs.recipe import Recipe
-from eqr_ray.types import InputError
+from eqr_ray.types import InputError, StorageError
 
 CONTRACT = {
     "puzzles", "exact_accuracy", "exact_accuracy_ci95", "valid_accuracy", "token_accuracy", "nfe_mean", "nfe_total",
@@ -159,6 +159,33 @@ def test_a_puzzle_that_kills_its_replicas_is_wrong_in_the_accuracy_and_not_tried
     assert (crashed["puzzle_id"], crashed["prediction"], crashed["exact"]) == (lethal["puzzle_id"], None, False)
     assert evaluate(tmp_path / "out", puzzles, Poisoned(Simulated(), (cells,)), resume=True).stop == summary.stop
     assert "counts as wrong" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 512 kB of its own; skips where nobody may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine mounts no small disk: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_ends_the_run_with_one_sentence_and_nothing_written_is_lost(
+    undisturbed: Path, puzzles: str, small_disk: Path
+):
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(512 * 1024 - 64 * 1024))
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        evaluate(small_disk / "out", puzzles, Simulated(0.02))
+    assert "\n" not in str(caught.value)
+    kept = {row["puzzle_id"] for row in verdicts(small_disk / "out")}
+    assert 0 < len(kept) < N_PUZZLES
+    filler.unlink()
+    assert evaluate(small_disk / "out", puzzles, resume=True).puzzles == N_PUZZLES
+    assert verdicts(small_disk / "out") == verdicts(undisturbed)
 
 
 def start(out: Path, puzzles: str, home: Path, address: str) -> subprocess.Popen[str]:
