@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -311,7 +311,9 @@ def _is_replica(pid: int) -> bool:
         return False
 
 
-def play_seeds(seeds: range, folder: Path, puzzles: str, machines: Machines, lethal: bytes) -> Iterator[Outcome]:
+def play_seeds(
+    seeds: Iterable[int], folder: Path, puzzles: str, machines: Machines, lethal: bytes
+) -> Iterator[Outcome]:
     """Play one seed after the other on the same machines."""
     quiet = {deadly: quiet_run(folder / f"quiet-{len(deadly)}", puzzles, machines, deadly) for deadly in (b"", lethal)}
     for seed in seeds:

@@ -19,6 +19,7 @@ import pytest
 import ray
 from engines import Dying, Factory, Failing, Poisoned, Simulated
 from ray_home import HERE, N_CPUS, none_left
+from s3_server import BUCKET, served
 
 from eqr_ray.config import load_config
 from eqr_ray.distributed.driver import GaveUp
@@ -159,6 +160,23 @@ def test_a_puzzle_that_kills_its_replicas_is_wrong_in_the_accuracy_and_not_tried
     assert (crashed["puzzle_id"], crashed["prediction"], crashed["exact"]) == (lethal["puzzle_id"], None, False)
     assert evaluate(tmp_path / "out", puzzles, Poisoned(Simulated(), (cells,)), resume=True).stop == summary.stop
     assert "counts as wrong" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_server_that_refuses_every_third_request_costs_retries_and_no_verdict(undisturbed: Path, puzzles: str):
+    with served() as server:
+        server.refuse_share(3)
+        given = {
+            "out": f"s3://{BUCKET}/run",
+            "puzzles": puzzles,
+            "replicas": 2,
+            "policy.depth": 32,
+            "policy.breadth": 8,
+        }
+        summary = run_evaluation(load_config(None, (), given), Recipe(lambda device, threads: Simulated()), quiet=True)
+        server.refuse = lambda method, path: None
+        rows = pq.read_table(f"s3://{BUCKET}/run/verdicts").to_pylist()
+    assert summary.storage_retries
+    assert sorted(rows, key=lambda row: row["puzzle_id"]) == verdicts(undisturbed)
 
 
 @pytest.fixture
