@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from eqr_ray.coordinator import trajectory_seeds
+from eqr_ray.coordinator.dispatch import CONTROL
 from eqr_ray.policy.halting import halted_at
 from eqr_ray.types import U8, Engine, HaltRule, Slice, SliceResult, Status, draw_key
 
@@ -66,6 +67,8 @@ class EngineContract:
 
     depth = 12
     """How deep the tests go."""
+    any_question = True
+    """Whether it can be asked what nobody asked it before."""
     n_many = 40
     """Trajectories of each question in the test that fills every slot; more than the engine's slots in all."""
 
@@ -233,3 +236,14 @@ class EngineContract:
         first = engine.run(orders)
         assert (first.trajectories.status == Status.CONVERGED).any()
         assert facts(engine.run(orders)) == facts(first)
+
+    def test_the_control_is_done_and_changes_nothing_of_what_comes_after(self) -> None:
+        if not self.any_question:
+            pytest.skip("this engine knows its own questions only, and no replica runs it")
+        alone, engine = self.make_engine(), self.make_engine()
+        blank = [np.zeros_like(question) for question in self.questions()]
+        control = engine.run(slice_of([(CONTROL, 0)], 1, blank, slice_id=1))
+        assert control.trajectories.depth.tolist() == [1]
+        rows = [(n, 0) for n in range(len(self.questions()))]
+        after = engine.run(self.orders(rows, self.depth, retired=[CONTROL], slice_id=2))
+        assert facts(after) == facts(alone.run(self.orders(rows, self.depth, slice_id=2)))

@@ -25,6 +25,8 @@ POLICIES = {
 
 
 class TestReplayEngine(EngineContract):
+    any_question = False
+
     def make_engine(self) -> ReplayEngine:
         return ReplayEngine(CONTRACT)
 
