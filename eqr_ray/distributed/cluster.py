@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from eqr_ray.distributed.shares import Node
@@ -29,7 +29,7 @@ LOCAL_SETTINGS = {
 }
 OBJECT_STORE_BYTES = 2**28
 """Slices and weights are small; Ray's default would claim a third of the memory."""
-START_TRIES = 4
+START_TRIES = 8
 TOO_SLOW = ("timed out during startup", "timed out waiting for file", "timed out while waiting for gcs")
 """What Ray's errors say, in small letters, when its servers were not up in time: the machine is busy, and another start may do."""
 REACH_S = 5.0
@@ -97,6 +97,7 @@ def start_patiently(**settings: Any) -> None:
     import ray
 
     for attempt in range(1, START_TRIES + 1):
+        before = _children()
         try:
             ray.init(log_to_driver=False, logging_level="ERROR", **settings)
         except Exception as error:
@@ -104,8 +105,25 @@ def start_patiently(**settings: Any) -> None:
                 raise
             log.warning("Ray did not come up in time on this busy machine; starting it again")
             ray.shutdown()
+            _end(_children() - before)
         else:
             return
+
+
+def _children() -> set[Any]:
+    import psutil
+
+    return set(psutil.Process().children(recursive=True))
+
+
+def _end(processes: set[Any]) -> None:
+    """Kill processes that this one started: what is left of a Ray that did not come up would make the next one slower still."""
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(list(processes), timeout=10)
 
 
 def too_slow(error: Exception) -> bool:
