@@ -15,6 +15,8 @@ from pathlib import Path
 from ray_home import none_left, ray_processes
 
 HEAD = "f" * 51 + "00000"
+HOST = "127.0.0.2"
+"""Not 127.0.0.1, which Ray replaces by a public address where a program joins."""
 EMPTY = {
     "auth": {}, "docker": {}, "initialization_commands": [], "setup_commands": [], "head_setup_commands": [],
     "worker_setup_commands": [], "head_start_ray_commands": [], "worker_start_ray_commands": [], "file_mounts": {},
@@ -30,7 +32,7 @@ def cluster_config(port: int, most: int) -> dict[str, object]:
         "use_node_id_as_ip": True,
         "disable_node_updaters": True,
         "disable_launch_config_check": True,
-        "gcs_address": f"127.0.0.1:{port}",
+        "gcs_address": f"{HOST}:{port}",
         "launch_multiple": True,
         "head_node_id": HEAD,
     }
@@ -60,7 +62,7 @@ def autoscaled(home: Path, most: int, port: int) -> Iterator[str]:
     }  # fmt: skip
     command = [
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--autoscaling-config={file}", "--num-cpus=0",
-        "--include-dashboard=false", f"--port={port}", "--node-ip-address=127.0.0.1", f"--temp-dir={home}/ray",
+        "--include-dashboard=false", f"--port={port}", f"--node-ip-address={HOST}", f"--temp-dir={home}/ray",
     ]  # fmt: skip
     log = (home / "head.log").open("wb")
     head = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -70,7 +72,7 @@ def autoscaled(home: Path, most: int, port: int) -> Iterator[str]:
             assert head.poll() is None, (home / "head.log").read_text(errors="replace")[-2000:]
             assert time.monotonic() < ends, "the head did not come up"
             time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
+        yield f"{HOST}:{port}"
     finally:
         head.terminate()
         try:
