@@ -65,6 +65,7 @@ def up(folder: Path, workers: int, cpus: int, port: int, dashboard_port: int, tl
         # A busy machine answers late: a node counts as dead after this many missed checks, not after five.
         "RAY_health_check_failure_threshold": "30",
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(int(READY_S)),
+        "RAY_gcs_server_request_timeout_seconds": str(int(READY_S)),
     }
     settings["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), settings.get("PATH", "")])
     settings.pop("RAY_ADDRESS", None)

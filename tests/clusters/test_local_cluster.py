@@ -66,12 +66,18 @@ class Trial:
         )
         return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | given
 
-    def submit(self, *entrypoint: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", self.url, "--", *entrypoint]
+    def submit(self, out: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+        """Submit the command that docs/clusters.md shows, for a few puzzles."""
+        given = ["--config", "configs/evaluate/demo.yaml", "--out", str(out)]
+        return self.run(
+            "eqr-ray", "submit", "evaluate", *given, "--set", "limit=12", "--set", "start_timeout_s=500", **changes
+        )
+
+    def run(self, program: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command,
+            [str(Path(sys.executable).parent / program), *arguments],
             env=self.environment() | changes,
-            cwd=self.folder,
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
             timeout=JOB_LIMIT_S,
@@ -101,10 +107,14 @@ class Trial:
 def trial() -> Iterator[Trial]:
     folder = Path(tempfile.mkdtemp(prefix="eqr-trial-", dir="/tmp")) / "cluster"
     trial = Trial(folder)
-    yield trial
-    if (folder / "nodes.json").exists():
-        local("down", "--dir", str(folder))
-    shutil.rmtree(folder.parent, ignore_errors=True)
+    try:
+        # Without a cluster every test would fail, each after its own long wait.
+        assert trial.started.returncode == 0, trial.started.stdout + trial.started.stderr
+        yield trial
+    finally:
+        if (folder / "nodes.json").exists():
+            local("down", "--dir", str(folder))
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def processes(trial: Trial) -> list[str]:
@@ -114,7 +124,6 @@ def processes(trial: Trial) -> list[str]:
 
 
 def test_three_nodes_come_up(trial: Trial):
-    assert trial.started.returncode == 0, trial.started.stdout + trial.started.stderr
     assert "3 nodes are up" in trial.started.stdout
     status = local("status", "--dir", str(trial.folder))
     assert status.returncode == 0
@@ -134,15 +143,26 @@ def test_without_a_token_the_job_server_refuses_and_with_it_it_answers(trial: Tr
 
 
 def test_a_job_without_a_token_is_refused(trial: Trial):
-    done = trial.submit("touch", str(trial.folder / "broken-in"), RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN_PATH="")
+    done = trial.submit(trial.folder / "broken-in", RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN_PATH="")
+    assert done.returncode == 2
+    assert "token" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (trial.folder / "broken-in").exists()
+
+
+def test_it_is_the_cluster_that_refuses_and_not_our_command(trial: Trial):
+    without = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": ""}
+    done = trial.run("ray", "job", "submit", "--", "touch", str(trial.folder / "broken-in"), **without)
     assert done.returncode != 0
     assert "Missing authentication token" in done.stdout + done.stderr
     assert not (trial.folder / "broken-in").exists()
 
 
 def test_a_job_with_a_wrong_token_is_refused(trial: Trial):
-    done = trial.submit("touch", str(trial.folder / "broken-in"), RAY_AUTH_TOKEN="0" * 64)
-    assert done.returncode != 0
+    done = trial.submit(trial.folder / "broken-in", RAY_AUTH_TOKEN="0" * 64)
+    assert done.returncode == 2
+    assert "token" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (trial.folder / "broken-in").exists()
 
 
@@ -157,12 +177,7 @@ def test_the_dashboard_is_on_the_loopback_interface_only(trial: Trial):
 
 def test_a_job_with_the_token_evaluates_on_the_workers(trial: Trial):
     out = trial.folder / "run"
-    done = trial.submit(
-        sys.executable, str(REPOSITORY / "jobs/evaluate.py"),
-        "--config", str(REPOSITORY / "configs/evaluate/demo.yaml"),
-        "--set", f"puzzles={REPOSITORY / 'eqr_ray/puzzles/demo/sudoku6.csv'}", "--set", f"out={out}", "--set", "limit=12",
-        "--set", "start_timeout_s=500",
-    )  # fmt: skip
+    done = trial.submit(out)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["puzzles"] == 12
