@@ -102,7 +102,7 @@ def measure(trace: Trace, puzzles: str, checkpoint: str | None = None) -> Measur
 
 
 def measure_checkpoint(traces: Sequence[str], puzzles: str, into: str | None = None) -> list[Measured]:
-    """Measure traces of one checkpoint; `into`, a checkpoint folder, gets them as `measured` in its card."""
+    """Measure traces of one checkpoint; `into`, a checkpoint folder, gets them as `measured_on_traces` in its card."""
     found = [measure(read_trace(uri), puzzles, into) for uri in traces]
     if into is None:
         return found
@@ -113,7 +113,7 @@ def measure_checkpoint(traces: Sequence[str], puzzles: str, into: str | None = N
                 f"{uri} was recorded with other weights (sha256 {measured.checkpoint_sha256[:12]}) than {into} holds "
                 f"({files.sha256[:12]}); record it again"
             )
-    card = {**files.card, "measured": [asdict(measured) for measured in found]}
+    card = {**files.card, "measured_on_traces": [asdict(measured) for measured in found]}
     write_text(Path(into) / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     return found
 
