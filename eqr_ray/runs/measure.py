@@ -19,7 +19,7 @@ from eqr_ray.evaluation.landscape import landscape_of
 from eqr_ray.evaluation.scoring import wilson
 from eqr_ray.evaluation.separation import auroc
 from eqr_ray.model.calibration import calibration_of
-from eqr_ray.model.checkpoint import CARD, fetch
+from eqr_ray.model.checkpoint import CARD, bundled, fetch
 from eqr_ray.policy import Policy, calibrated, policy_from, shipped_policies
 from eqr_ray.policy.fixed import Fixed
 from eqr_ray.runs.calibrate import write_text
@@ -68,13 +68,15 @@ class Measured:
 def measure(trace: Trace, puzzles: str, checkpoint: str | None = None) -> Measured:
     """Measure the labelled puzzles of a trace; InputError without any.
 
-    checkpoint: where the calibration is read that tuned policies use; the name in the trace if left out.
+    checkpoint: where the calibration is read that policies use; a bundled one is found by its name in the trace, and without any the
+    policies do without.
     """
     trace = trace.take(np.flatnonzero(trace.labelled))
     if not len(trace):
         raise InputError("the trace holds no puzzle with an answer, and accuracy needs them; record a labelled file")
     playback, facts = Playback(trace), trace.facts
-    calibration = calibration_of(fetch(checkpoint or facts.checkpoint))
+    named = checkpoint or (facts.checkpoint if facts.checkpoint in bundled() else None)
+    calibration = None if named is None else calibration_of(fetch(named))
     rows = [_row(trace, playback, policy, options) for policy, options in _fixed(facts.depth, facts.breadth)]
     rows += [
         _row(trace, playback, calibrated(policy, calibration), options)
