@@ -10,7 +10,7 @@ from eqr_ray.distributed.metrics import COUNTERS, GAUGES, PER_REPLICA
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "cluster/grafana-dashboard.json").read_text())
 EXPORTED = {f"ray_{name}_total" for name in COUNTERS} | {f"ray_{name}" for name in (*GAUGES, *PER_REPLICA)}
-"""As Ray's exporter spells them; tests/ray_local/test_metrics.py holds this against a real one."""
+"""As Ray's exporter spells them; tests/ray_local/test_run_metrics.py holds this against a real one."""
 
 
 def queries() -> list[str]:
