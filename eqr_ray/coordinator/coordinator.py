@@ -1,13 +1,12 @@
 """The coordinator: a state machine that says who works next and what the work so far means.
 
-A driver submits puzzles, asks for slices, hands results in and gets verdicts out. A puzzle goes in rounds: the policy
-grants trajectories or depth, replicas report, and only when every order of the puzzle has been reported is the policy
-asked again, so the order of reports cannot matter. Orders longer than a leg travel in several slices, of which the
-policy sees nothing.
+A driver submits puzzles, asks for slices, hands results in and gets verdicts out. A puzzle goes in rounds: the policy grants trajectories
+or depth, replicas report, and only when every order of the puzzle has been reported is the policy asked again, so the order of reports
+cannot matter. Orders longer than a leg travel in several slices, of which the policy sees nothing.
 
-Invariants, asserted in tests/unit/coordinator and tests/sim: every puzzle gets exactly one verdict, the same for any
-number of replicas, order, loss or repetition of reports; an extension goes to the replica that holds the latents while
-that lives; memory follows the open puzzles; a puzzle that kills its replicas is set aside (trials.py) and no other.
+Invariants, asserted in tests/unit/coordinator and tests/sim: every puzzle gets exactly one verdict, the same for any number of replicas,
+order, loss or repetition of reports; an extension goes to the replica that holds the latents while that lives; memory follows the open
+puzzles; a puzzle that kills its replicas is set aside (trials.py) and no other.
 """
 
 from __future__ import annotations
@@ -30,14 +29,11 @@ from eqr_ray.types import I64, Puzzle, Slice, SliceResult, Status, StopReason, V
 SLICE_ROWS = 256
 """Most rows of a slice. More keep a device busier between two messages; fewer spread a short run over more replicas."""
 LEG = 64
-"""Most iterations that a row advances in one slice. Longer legs send fewer messages; shorter ones lose less with a
-replica and keep slices of equal length."""
+"""Most iterations that a row advances in one slice. Longer legs send fewer messages; shorter ones lose less and keep slices alike."""
 OPEN_LIMIT = 4096
-"""Most puzzles that are open at once. More keep many replicas busy through the last rounds of hard puzzles; memory
-follows it."""
+"""Most puzzles open at once. More keep many replicas busy through the last rounds of hard puzzles; memory follows it."""
 FAIR_SHARE_FLOOR = 8
-"""A slice of shared rows is at least the full slice divided by this, however many replicas could share what is left.
-Larger spreads the end of a run more evenly, in smaller slices."""
+"""A slice of shared rows is at least a full slice divided by this. Larger spreads the end of a run more evenly, in smaller slices."""
 PUZZLE_TRIES = 3
 """How many replicas a puzzle may kill, alone, before it is set aside."""
 
@@ -139,8 +135,7 @@ class Coordinator:
         self._replicas.add(replica_id)
 
     def leave(self, replica_id: str) -> None:
-        """Give a replica no more slices; what it has in flight may still be reported, what it has parked starts again
-        elsewhere."""
+        """Give a replica no more slices; what is in flight may be reported, what it has parked starts again elsewhere."""
         replica = self._known(replica_id)
         replica.leaving = True
         self._rounds.returned.push(replica.waiting.pop(len(replica.waiting)))
@@ -150,8 +145,8 @@ class Coordinator:
     def next_slice(self, replica_id: str, rows_at_most: int | None = None, leg: int | None = None) -> Slice | None:
         """Return the next orders for a replica, None when it has nothing to do now; raises ValueError for a stranger.
 
-        rows_at_most: a bound below `slice_rows` for this slice, as the replica's pace may ask for. leg: another leg for
-        this slice, as a longer way to the replica may ask for.
+        rows_at_most: a bound below `slice_rows`, as the replica's pace may ask for. leg: another leg for this slice, as a longer
+        way to the replica may ask for.
         """
         replica = self._known(replica_id)
         most = min(self._slice_rows, max(rows_at_most or self._slice_rows, 1))
@@ -163,10 +158,8 @@ class Coordinator:
         return self._dispatch.send(replica, rows, leg=leg).orders if len(rows) else None
 
     def copy_slice(self, replica_id: str, slice_id: int) -> Slice | None:
-        """Order the rows of a slice that another replica is slow with a second time; whichever reports first counts.
-
-        None when nobody waits for the slice any more, or when it has a copy or tries suspects.
-        """
+        """Order the rows of a slice that another replica is slow with a second time; whichever reports first counts. None when nobody
+        waits for the slice any more, or when it has a copy or tries suspects."""
         replica, flight = self._known(replica_id), self._replicas.flight(slice_id)
         if flight is None or flight.void or flight.twin or flight.group or flight.is_control:
             return None

@@ -1,7 +1,8 @@
 """A run's numbers as Prometheus metrics, through Ray's own exporter; the driver alone reports them.
 
-Invariants, asserted in tests/ray_local/test_run_metrics.py: what is declared here is what is exported; a replica that left reads zero, not its
-last value; counters never fall. `cluster/grafana-dashboard.json` asks for nothing but these, as tests/clusters/test_dashboard.py checks.
+Invariants, asserted in tests/ray_local/test_run_metrics.py: what is declared here is what is exported; a replica that left reads zero,
+not its last value; counters never fall. `cluster/grafana-dashboard.json` asks for nothing but these, as tests/clusters/test_dashboard.py
+checks.
 """
 
 from __future__ import annotations

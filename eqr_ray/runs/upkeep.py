@@ -1,7 +1,7 @@
 """What goes on beside the verdicts: how many replicas are kept, what that costs, and what the metrics say.
 
-Invariants, asserted in tests/ray_local/test_autoscaling.py and test_run_metrics.py: a run without a limit on replicas takes what the cluster
-holds; a run ends with nothing asked of the autoscaler; the cap on the cost ends a run in order.
+Invariants, asserted in tests/ray_local/test_autoscaling.py and test_run_metrics.py: a run without a limit on replicas takes what the
+cluster holds; a run ends with nothing asked of the autoscaler; the cap on the cost ends a run in order.
 """
 
 from __future__ import annotations

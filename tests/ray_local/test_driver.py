@@ -122,7 +122,7 @@ def test_an_engine_that_cannot_be_built_ends_the_run_with_its_error():
 
 
 def test_replicas_that_no_node_can_hold_end_the_run():
-    plan = Staffing(Simulated(), Share(64.0, 0.0, 1), lambda: 1, frozenset, Patience(give_up_s=2.0))
+    plan = Staffing(Simulated(), Share(64.0, 0.0, 1), lambda: 1, frozenset, patience=Patience(give_up_s=2.0))
     with pytest.raises(GaveUp, match="no replica could be had for 2 s"):
         drive(plan)
 
