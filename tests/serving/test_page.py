@@ -107,7 +107,7 @@ def test_curves_boards_and_votes_of_several_trajectories(endpoint: Endpoint, ope
     assert drawn
 
 
-@pytest.mark.parametrize("policy", ["economy", "balanced", "max", "adaptive", "fixed"])
+@pytest.mark.parametrize("policy", ["economy", "balanced", "max", "fixed"])
 def test_every_policy_that_the_page_offers_can_be_watched(endpoint: Endpoint, open_page, policy: str) -> None:
     page = open_page(endpoint)
     page.wait_for_selector("#solve:not([disabled])")

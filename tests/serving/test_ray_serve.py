@@ -49,6 +49,11 @@ def home() -> Iterator[Path]:
     """A short home for Ray, and its settings in the environment; both are gone afterwards, whatever happens in between."""
     home = Path(tempfile.mkdtemp(prefix="eqr", dir="/tmp"))
     saved = dict(os.environ)
+    # A process keeps the token of the first Ray that it starts, so that a second home needs the same one.
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        (home / ".ray").mkdir()
+        shutil.copy(token, home / ".ray")
     os.environ.update(SETTINGS, HOME=str(home), RAY_TMPDIR=str(home))
     try:
         yield home
