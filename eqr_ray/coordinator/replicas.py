@@ -68,7 +68,7 @@ class Replica:
         return ReplicaCounters(
             replica_id=self.replica_id,
             slices_in_flight=len(self.flights),
-            rows_in_flight=sum(len(flight.rows) for flight in self.flights.values()),
+            rows_in_flight=sum(len(flight.rows) for flight in self.flights.values() if not flight.void),
             rows_waiting=len(self.waiting),
             slices_done=self.n_slices,
             rows_done=self.n_rows,

@@ -63,7 +63,8 @@ def desired_replicas(load: Load, goal: Goal) -> int:
     wanted = min(_wanted(work_s, load, goal), goal.most, load.puzzles_left)
     if goal.money_left is not None and goal.price_per_hour > 0:
         paid_s = 3600 * goal.money_left / goal.price_per_hour
-        wanted = min(wanted, load.replicas + math.floor(STARTING_SHARE * paid_s / goal.start_s))
+        more = STARTING_SHARE * paid_s / goal.start_s
+        wanted = wanted if math.isinf(more) else min(wanted, load.replicas + math.floor(more))
     return max(1, int(wanted))
 
 
@@ -72,12 +73,17 @@ def _wanted(work_s: float, load: Load, goal: Goal) -> float:
     if math.isinf(work_s):
         return math.inf
     if goal.seconds_left is None:
-        return math.ceil(work_s / WORTH_S)
-    here = math.ceil(work_s / (MARGIN * goal.seconds_left)) if goal.seconds_left > 0 else math.inf
+        return _ceil(work_s / WORTH_S)
+    here = _ceil(work_s / (MARGIN * goal.seconds_left)) if goal.seconds_left > 0 else math.inf
     if here <= load.replicas:
         return here
     # Those that are still to come work less long: r * t + (n - r) * (t - start) = work.
     late_s = MARGIN * goal.seconds_left - goal.start_s
     if late_s <= 0:
         return math.inf
-    return load.replicas + math.ceil((work_s - load.replicas * MARGIN * goal.seconds_left) / late_s)
+    return load.replicas + _ceil((work_s - load.replicas * MARGIN * goal.seconds_left) / late_s)
+
+
+def _ceil(number: float) -> float:
+    """Round up; a quotient beyond the range of floats stays inf."""
+    return number if math.isinf(number) else math.ceil(number)

@@ -250,8 +250,8 @@ class _Play:
                 return
 
     def _resume(self, status: int) -> bool:
-        """Go on with a session that was killed or stopped; False for one that failed."""
-        if status not in (-signal.SIGKILL, STOPPED):
+        """Go on with a session that was killed or stopped, in its last moment too; False for one that failed."""
+        if status not in (-signal.SIGKILL, -signal.SIGTERM, STOPPED):
             self.outcome.problems.append(f"a session ended with {status}: {self._session.said()}")
             return False
         self._session.start()

@@ -26,7 +26,7 @@ from eqr_ray.runs.evaluate import run_evaluation
 from eqr_ray.runs.recipe import Recipe
 
 OPT_IN = pytest.mark.skipif(
-    "EQR_OPT_IN" not in os.environ, reason="opt-in until it has been seen to pass: EQR_OPT_IN=1"
+    "EQR_OPT_IN" not in os.environ, reason="takes a machine of its own for minutes: EQR_OPT_IN=1"
 )
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), OPT_IN]
 MOST = 3

@@ -35,7 +35,7 @@ CONTRACT = {
     "policy", "seed", "version", "device",
 }  # fmt: skip
 OPT_IN = pytest.mark.skipif(
-    "EQR_OPT_IN" not in os.environ, reason="opt-in until it has been seen to pass: EQR_OPT_IN=1"
+    "EQR_OPT_IN" not in os.environ, reason="takes a machine of its own for minutes: EQR_OPT_IN=1"
 )
 N_PUZZLES = 240
 SOLVED = "1234341221434321"

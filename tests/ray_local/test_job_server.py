@@ -191,7 +191,8 @@ def test_the_exit_code_is_the_job_s_own(server: FakeServer, status: str, exit_co
 
 def test_a_token_that_is_missing_or_wrong_is_one_sentence(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.token = "a" * 64
-    with pytest.raises(InputError, match="the cluster asks for a token, and none was given; set RAY_AUTH_MODE=token"):
+    # Which of the two it is follows from what an earlier Ray of this process has left with Ray's client.
+    with pytest.raises(InputError, match=r"(none was given|refused the token); set RAY_AUTH_MODE=token"):
         JobServer(server.url)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from ray_home import HERE
 
 from eqr_ray.config import EvaluateConfig, load_config
 from eqr_ray.runs.evaluate import run_evaluation
-from eqr_ray.runs.recipe import Recipe, torch_recipe
+from eqr_ray.runs.recipe import torch_recipe
 
 BOARDS = """\
 4.1.6......2..2..5.........4.6.3....
@@ -92,7 +93,7 @@ def test_three_replicas_of_which_one_is_killed_write_the_same_verdicts(boards: P
     def dying(device: str, threads: int) -> Dying:
         return Dying(real.build(device, threads), str(tmp_path / "died"), after=1)
 
-    summary = run_evaluation(asked, Recipe(dying, real.checkpoint, real.nle_per_nfe), quiet=True)
+    summary = run_evaluation(asked, replace(real, build=dying), quiet=True)
     assert summary.lost_slices is not None
     assert summary.lost_slices >= 1
     assert verdicts(tmp_path / "out") == verdicts(undisturbed)

@@ -209,7 +209,7 @@ def test_a_killed_driver_submitted_again_ends_with_the_verdicts_of_an_undisturbe
     owner = json.loads(Place(out).read("lock.json") or b"{}")["owner"]
     os.kill(owner["pid"], signal.SIGKILL)
     followed = submit("--logs", name)
-    assert followed.returncode == 1, followed.stdout + followed.stderr
+    assert followed.returncode == 128 + signal.SIGKILL, followed.stdout + followed.stderr
     assert 0 < len(verdicts(out)) < N_PUZZLES
     again = submit(*evaluation(out))
     assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-2000:]

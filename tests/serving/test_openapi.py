@@ -37,7 +37,7 @@ CHECKS = [
 def described():
     """A guarded endpoint whose requests end soon."""
     limits = {
-        "limits.depth": 64,
+        "limits.depth": 128,
         "limits.breadth": 8,
         "limits.nfe": 256,
         "limits.deadline_s": 5.0,
