@@ -34,9 +34,6 @@ CONTRACT = {
     "nfe_computed", "nle_mean", "puzzles_per_s", "wall_s", "replicas", "lost_slices", "by_source", "stop", "checkpoint",
     "policy", "seed", "version", "device",
 }  # fmt: skip
-OPT_IN = pytest.mark.skipif(
-    "EQR_OPT_IN" not in os.environ, reason="takes a machine of its own for minutes: EQR_OPT_IN=1"
-)
 N_PUZZLES = 240
 SOLVED = "1234341221434321"
 
@@ -145,28 +142,26 @@ def test_an_engine_that_always_fails_ends_the_run_and_the_folder_can_be_resumed(
     assert verdicts(tmp_path / "out") == verdicts(undisturbed)
 
 
-@OPT_IN
-def test_a_puzzle_that_kills_its_replicas_is_wrong_in_the_accuracy_and_not_tried_again(
-    undisturbed: Path, puzzles: str, tmp_path: Path
-):
-    rows = verdicts(undisturbed)
-    lethal = next(
-        row for row in rows if row["exact"] and row["question"] not in {r["question"] for r in rows if r is not row}
-    )
-    cells = task("sudoku4").parse(lethal["question"]).tobytes()
-    summary = evaluate(tmp_path / "out", puzzles, Poisoned(Simulated(), (cells,)))
-    assert summary.puzzles == summary.puzzles_with_answer == N_PUZZLES
+def test_a_puzzle_that_kills_its_replicas_is_wrong_in_the_accuracy_and_not_tried_again(puzzles: str, tmp_path: Path):
+    whole = "".join("4321"[int(digit) - 1] for digit in SOLVED)  # the simulator is right about boards without blanks
+    boards = tmp_path / "boards.csv"
+    boards.write_text(f"{Path(puzzles).read_text()}a,{SOLVED},{SOLVED},\na,{whole},{whole},\n")
+    quiet = evaluate(tmp_path / "quiet", str(boards))
+    lethal = task("sudoku4").parse(whole).tobytes()
+    summary = evaluate(tmp_path / "out", str(boards), Poisoned(Simulated(), (lethal,)))
+    assert quiet.exact_accuracy == 2 / (N_PUZZLES + 2)
+    assert summary.exact_accuracy == 1 / (N_PUZZLES + 2)
+    assert summary.puzzles == summary.puzzles_with_answer == N_PUZZLES + 2
     assert summary.stop["crashed"] == 1
-    assert summary.exact_accuracy == (sum(row["exact"] for row in rows) - 1) / N_PUZZLES
     found = verdicts(tmp_path / "out")
-    assert [row for row in found if row["stop"] != "crashed"] == [row for row in rows if row is not lethal]
+    rest = [row for row in verdicts(tmp_path / "quiet") if row["question"] != whole]
+    assert [row for row in found if row["stop"] != "crashed"] == rest
     (crashed,) = (row for row in found if row["stop"] == "crashed")
-    assert (crashed["puzzle_id"], crashed["prediction"], crashed["exact"]) == (lethal["puzzle_id"], None, False)
-    assert evaluate(tmp_path / "out", puzzles, Poisoned(Simulated(), (cells,)), resume=True).stop == summary.stop
+    assert (crashed["question"], crashed["prediction"], crashed["exact"]) == (whole, None, False)
+    assert evaluate(tmp_path / "out", str(boards), Poisoned(Simulated(), (lethal,)), resume=True).stop == summary.stop
     assert "counts as wrong" in (tmp_path / "out" / "report.html").read_text()
 
 
-@OPT_IN
 def test_a_server_that_refuses_every_third_request_costs_retries_and_no_verdict(undisturbed: Path, puzzles: str):
     with served() as server:
         server.refuse_share(3)
@@ -196,7 +191,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-@OPT_IN
 def test_a_full_disk_ends_the_run_with_one_sentence_and_nothing_written_is_lost(
     undisturbed: Path, puzzles: str, small_disk: Path
 ):
