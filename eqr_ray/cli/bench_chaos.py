@@ -16,8 +16,10 @@ import click
 )
 def chaos(seeds: int, first: int, nodes: int, limit: int) -> None:
     """Kill, drain, stall and join nodes, replicas and drivers by seed; exit 1 unless every run ends with the verdicts of a quiet one."""
+    import contextlib
     import os
     import shutil
+    import sys
     import tempfile
     from itertools import islice
     from pathlib import Path
@@ -38,13 +40,16 @@ def chaos(seeds: int, first: int, nodes: int, limit: int) -> None:
         puzzles.write_text("".join(islice(lines, limit + 1)))
         lethal = next(iter(read_puzzles(str(puzzles), limit=1))).puzzle.cells.tobytes()
         n_failed = 0
-        with machines(nodes) as there:
+        said = sys.stdout
+        # Ray prints the last lines of every raylet that dies, here on purpose.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), machines(nodes) as there:
             for outcome in play_seeds(range(first, first + seeds), folder, str(puzzles), there, lethal):
                 n_failed += bool(outcome.problems)
                 result = "; ".join(outcome.problems) or "verdicts identical, nothing left"
                 click.echo(
                     f"seed {outcome.seed:3}: {outcome.wall_s:5.1f} s, {outcome.sessions} session(s); "
-                    f"{', '.join(outcome.happened) or 'nothing happened in time'}: {result}"
+                    f"{', '.join(outcome.happened) or 'nothing happened in time'}: {result}",
+                    file=said,
                 )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from eqr_ray.client import AsyncClient, Client
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.serving.drive import Motor
+from eqr_ray.serving.guard import Guard, digest
+from eqr_ray.serving.http import build_app
 from eqr_ray.serving.service import Service
 from eqr_ray.serving.settings import ServeConfig, load_serve_config
 from eqr_ray.serving.shelf import Model, Stock
@@ -103,3 +109,25 @@ def sim_stock(easy: float = 0.6) -> list[Stock]:
         stock_of(SimEngine(landscape(easy))),
         stock_of(SimEngine(landscape(easy)), "nine", "sudoku9"),
     ]
+
+
+@contextmanager
+def listening(stock: list[Stock] | None, tokens: tuple[str, ...], **options: Any) -> Iterator[Endpoint]:
+    """The bare app under uvicorn on a free port, in a thread of this process."""
+    config = load_serve_config(None, (), {"threads": 1, "limits.rate_per_s": 1000.0, **options})
+    service = Service(config, stock)
+    app = build_app(service, Guard([digest(token) for token in tokens], config.allowed_hosts))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=20)
+    )
+    thread = threading.Thread(target=server.run, name="uvicorn")
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    assert server.started, "the server did not start; its log has the reason"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Endpoint(f"http://127.0.0.1:{port}", port, service, server)
+    finally:
+        server.should_exit = True
+        thread.join()

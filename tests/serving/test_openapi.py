@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import listening
-from endpoints import TOKEN, sim_stock
+from endpoints import TOKEN, listening, sim_stock
 from hypothesis import HealthCheck, given, settings
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
