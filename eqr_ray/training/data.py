@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from eqr_ray.puzzles.arrays import is_array_file, read_arrays
 from eqr_ray.puzzles.files import read_puzzles
-from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import Task
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.training.settings import EvaluationSettings, SourceSettings
@@ -52,18 +51,21 @@ class Pairs:
         )  # fmt: skip
 
 
+def load_sets(sources: Sequence[SourceSettings], task: str) -> list[Pairs]:
+    """Read the solved puzzles of several sources, each file once; one without a usable puzzle is an InputError."""
+    rules = find_task(task)
+    files: dict[str, Pairs] = {}
+    for source in sources:
+        if source.path not in files:
+            files[source.path] = _every_pair(source.path, rules)
+    return [_chosen(files[source.path], source, task) for source in sources]
+
+
 def load_pairs(source: SourceSettings, task: str, limit: int | None = None) -> Pairs:
     """Read the solved puzzles of one source, at most `limit`; a file without a usable puzzle is an InputError."""
-    rules = find_task(task)
-    stop = None if limit is None else source.skip + limit
-    found = _from_arrays(source, rules) if is_array_file(source.path) else _from_records(source, rules, stop)
-    pairs = found.take(slice(source.skip, stop))
-    if not len(pairs):
-        raise InputError(
-            f"{source.path}: no solved puzzle of task {task} is left of {len(found)} with sources {list(source.only) or 'all'}, "
-            f"ratings {source.min_rating} to {source.max_rating} and skip {source.skip}; training needs puzzles with answers"
-        )
-    return pairs
+    chooses = bool(source.only) or source.min_rating is not None or source.max_rating is not None
+    stop = None if limit is None or chooses else source.skip + limit
+    return _chosen(_every_pair(source.path, find_task(task), stop), source, task, limit)
 
 
 def load_evaluation(wanted: EvaluationSettings, task: str) -> Pairs | None:
@@ -77,35 +79,33 @@ def load_evaluation(wanted: EvaluationSettings, task: str) -> Pairs | None:
     return pairs.take(np.sort(np.concatenate(first)))
 
 
-def _wanted(source: SourceSettings, name: str, rating: float) -> bool:
-    """Tell whether a puzzle of this source and rating (NaN: none) is one of those that the settings keep."""
-    low = source.min_rating is None or rating >= source.min_rating
-    high = source.max_rating is None or rating <= source.max_rating
-    return low and high and (not source.only or name in source.only)
+def _chosen(every: Pairs, source: SourceSettings, task: str, limit: int | None = None) -> Pairs:
+    """Return the pairs of a file that the settings of a source keep."""
+    kept = np.ones(len(every), np.bool_)
+    if source.only:
+        kept &= np.isin(every.source, [k for k, name in enumerate(every.names) if name in source.only])
+    if source.min_rating is not None:
+        kept &= every.rating >= source.min_rating  # False where there is none
+    if source.max_rating is not None:
+        kept &= every.rating <= source.max_rating
+    rows = np.flatnonzero(kept)
+    pairs = every.take(rows[source.skip : None if limit is None else source.skip + limit])
+    if not len(pairs):
+        raise InputError(
+            f"{source.path}: no solved puzzle of task {task} is left of {len(rows)} with sources {list(source.only) or 'all'}, "
+            f"ratings {source.min_rating} to {source.max_rating} and skip {source.skip}; training needs puzzles with answers"
+        )
+    return pairs
 
 
-def _from_arrays(source: SourceSettings, task: Task) -> Pairs:
-    arrays = read_arrays(source.path, task)
-    pairs = Pairs.of(arrays.question, arrays.answer, arrays.rating, arrays.source)
-    kept = [
-        _wanted(source, pairs.names[k], rating) for k, rating in zip(pairs.source, pairs.rating.tolist(), strict=True)
-    ]
-    return pairs.take(np.flatnonzero(kept))
-
-
-def _from_records(source: SourceSettings, task: Task, stop: int | None) -> Pairs:
-    """Read no further than the first `stop` puzzles that are kept."""
-
-    def rating_of(record: Record) -> float:
-        return np.nan if record.rating is None else record.rating
-
-    kept = (
-        record
-        for record in read_puzzles(source.path, task=task)
-        if record.answer is not None and _wanted(source, record.source, rating_of(record))
-    )
-    records = list(itertools.islice(kept, stop))
+def _every_pair(path: str, task: Task, stop: int | None = None) -> Pairs:
+    """Read the solved puzzles of a file, no further than the first `stop`."""
+    if is_array_file(path):
+        arrays = read_arrays(path, task)
+        return Pairs.of(arrays.question, arrays.answer, arrays.rating, arrays.source)
+    solved = (record for record in read_puzzles(path, task=task) if record.answer is not None)
+    records = list(itertools.islice(solved, stop))
     question = np.array([record.puzzle.cells for record in records], np.uint8).reshape(-1, task.n_cells)
     answer = np.array([record.answer for record in records], np.uint8).reshape(-1, task.n_cells)
-    rating = np.array([rating_of(record) for record in records], np.float32)
+    rating = np.array([np.nan if record.rating is None else record.rating for record in records], np.float32)
     return Pairs.of(question, answer, rating, [record.source for record in records])

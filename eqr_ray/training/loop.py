@@ -19,7 +19,7 @@ from eqr_ray.model.checkpoint import CheckpointFiles, build, fetch
 from eqr_ray.model.layers import truncated_normal_
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.training.arithmetic import arithmetic
-from eqr_ray.training.data import Pairs, load_pairs
+from eqr_ray.training.data import Pairs, load_sets
 from eqr_ray.training.optimizers import learning_rate, make_optimizer
 from eqr_ray.training.peers import NoPeers, Peers
 from eqr_ray.training.report import StepReport
@@ -45,7 +45,7 @@ class Materials:
             raise InputError(
                 f"start_from: checkpoint {start.name} has another network than the settings; make them agree"
             )
-        return cls([load_pairs(source, settings.task) for source in settings.sources], start)
+        return cls(load_sets(settings.sources, settings.task), start)
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,7 @@ from eqr_ray.puzzles.files import read_puzzles
 from eqr_ray.puzzles.generator import generate
 from eqr_ray.puzzles.task import task
 from eqr_ray.puzzles.writing import write_puzzles
-from eqr_ray.training.data import load_evaluation, load_pairs
+from eqr_ray.training.data import load_evaluation, load_pairs, load_sets
 from eqr_ray.training.settings import EvaluationSettings, SourceSettings
 from eqr_ray.types import InputError
 
@@ -48,6 +48,14 @@ def test_settings_choose_the_puzzles(file: str, settings: dict[str, object], lim
     assert pairs.rating.tolist() == list(kept)
     assert all(task("sudoku4").is_valid(q, a) for q, a in zip(pairs.question, pairs.answer, strict=True))
     assert {pairs.names[k] for k in np.unique(pairs.source)} == {"old" if n < 20 else "new" for n in kept}
+
+
+def test_sources_of_one_file_are_what_each_is_alone(file: str) -> None:
+    sources = [SourceSettings(path=file, only=("new",), skip=2), SourceSettings(path=file, max_rating=8)]
+    for together, source in zip(load_sets(sources, "sudoku4"), sources, strict=True):
+        alone = load_pairs(source, "sudoku4")
+        assert together.rating.tolist() == alone.rating.tolist()
+        assert (together.question == alone.question).all()
 
 
 def test_a_run_is_judged_by_the_first_puzzles_or_the_first_of_each_source(file: str) -> None:
