@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,19 +36,11 @@ if TYPE_CHECKING:
 @click.option("--stop", "stopped", metavar="ID", help="Ask a job to end; what it has done is kept.")
 def submit(
     job: str | None,
-    config_file: str | None,
-    overrides: tuple[str, ...],
-    out: str | None,
     address: str | None,
-    follow: bool,
-    working_dir: str | None,
-    cpus: float | None,
-    gpus: float | None,
-    device: str | None,
-    with_env: bool,
     asked: str | None,
     logged: str | None,
     stopped: str | None,
+    **options: Any,
 ) -> int:
     """Run a job on a Ray cluster and end as it ends: exit code 0, 1 or 2.
 
@@ -63,7 +55,7 @@ def submit(
     if job is not None and job not in JOBS:
         raise InputError(f"no job is called {job}; the jobs are {', '.join(JOBS)}")
     if job is not None:
-        return _submit(job, config_file, overrides, out, address, follow, working_dir, cpus, gpus, device, with_env)
+        return _submit(job, address=address, **options)
 
     from eqr_ray.distributed.jobs import JobServer
 
