@@ -53,6 +53,7 @@ class Playback:
         sizes = np.array([len(own) for own in trace.keys], np.int64)
         self._first_key = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         self._keys = np.concatenate(trace.keys) if trace.keys else np.zeros(0, np.uint64)
+        self._answers = np.concatenate(trace.answers) if trace.answers else np.zeros((0, 0), np.uint8)
         self._halts: dict[HaltRule, I32] = {}
 
     def halts(self, rule: HaltRule) -> I32:
@@ -63,7 +64,7 @@ class Playback:
             self._halts[rule] = np.where(self._diverged & (at >= self._recorded), 0, at).astype(np.int32)
         return self._halts[rule]
 
-    def reach(self, rows: I64, until: I64, rule: HaltRule) -> tuple[I32, U8]:
+    def reach(self, rows: I64, until: I32 | I64, rule: HaltRule) -> tuple[I32, U8]:
         """Return depth and status with which rows end that are brought to `until`; ValueError beyond what was recorded."""
         if len(rows) and int(until.max()) > self.depth:
             raise ValueError(f"the trace was recorded to depth {self.depth}, got an order to depth {int(until.max())}")
@@ -77,16 +78,26 @@ class Playback:
 
     def observe(self, rows: I64, depth: I32) -> tuple[F32, F32, F32, U64]:
         """Return residual, logit change, halting logit and answer key of rows at their depths."""
-        column = depth - 1
-        key = self._keys[self._first_key[rows // self.breadth] + self._code[rows, column]]
-        return self._residual[rows, column], self._logit_delta[rows, column], self._q_halt[rows, column], key
+        return *self.signals(rows, depth), self.keys(self.answered(rows, depth))
 
-    def answers(self, rows: I64, depth: I32, keys: U64) -> dict[int, U8]:
-        """Return the decoded answer of every distinct key among the rows."""
-        distinct, first = np.unique(keys, return_index=True)
-        code = self._code[rows[first], depth[first] - 1].tolist()
-        puzzle = (rows[first] // self.breadth).tolist()
-        return {key: self.trace.answers[p][c] for key, p, c in zip(distinct.tolist(), puzzle, code, strict=True)}
+    def signals(self, rows: I64, depth: I32) -> tuple[F32, F32, F32]:
+        """Return residual, logit change and halting logit of rows at their depths."""
+        column = depth - 1
+        return self._residual[rows, column], self._logit_delta[rows, column], self._q_halt[rows, column]
+
+    def answered(self, rows: I64, depth: I32) -> I64:
+        """Return the number, within the whole trace, of the answer that rows decode to at their depths."""
+        numbers: I64 = self._first_key[rows // self.breadth] + self._code[rows, depth - 1]
+        return numbers
+
+    def keys(self, numbers: I64) -> U64:
+        """Return the keys of answers by these numbers."""
+        return self._keys[numbers]
+
+    def answers(self, numbers: I64) -> dict[int, U8]:
+        """Return the decoded answers of these numbers by key."""
+        distinct = np.fromiter(dict.fromkeys(numbers.tolist()), np.int64)
+        return dict(zip(self._keys[distinct].tolist(), self._answers[distinct], strict=True))
 
     def key_of(self, puzzle: I64, code: I32) -> U64:
         """Return the keys of answers by puzzle and code; 0 for a code below 0."""
@@ -141,11 +152,16 @@ class ReplayEngine:
             raise ValueError(
                 f"the trace was recorded with run seed {self._trace.facts.seed}, and the orders have another; run with that seed"
             )
-        depth, status = np.zeros(len(orders), np.int32), np.zeros(len(orders), np.uint8)
-        for n, rule in enumerate(orders.halts):
-            own = np.flatnonzero(orders.halt == n)
-            depth[own], status[own] = self._playback.reach(rows[own], orders.until[own].astype(np.int64), rule)
-        residual, logit_delta, q_halt, key = self._playback.observe(rows, depth)
+        playback = self._playback
+        if len(orders.halts) == 1:
+            depth, status = playback.reach(rows, orders.until, orders.halts[0])
+        else:
+            depth, status = np.zeros(len(orders), np.int32), np.zeros(len(orders), np.uint8)
+            for n, rule in enumerate(orders.halts):
+                own = np.flatnonzero(orders.halt == n)
+                depth[own], status[own] = playback.reach(rows[own], orders.until[own], rule)
+        residual, logit_delta, q_halt = playback.signals(rows, depth)
+        numbers = playback.answered(rows, depth)
         known = self._done[slots, orders.index]
         # A row parked beyond its order starts again.
         nfe = int(np.where(known <= depth, depth - known, depth).sum())
@@ -153,8 +169,10 @@ class ReplayEngine:
         return SliceResult(
             slice_id=orders.slice_id,
             replica_id=orders.replica_id,
-            trajectories=Trajectories(orders.puzzle, orders.index, depth, residual, logit_delta, q_halt, key, status),
-            answers=self._playback.answers(rows, depth, key),
+            trajectories=Trajectories(
+                orders.puzzle, orders.index, depth, residual, logit_delta, q_halt, playback.keys(numbers), status
+            ),
+            answers=playback.answers(numbers),
             nfe_computed=nfe,
             elapsed_s=nfe * self._s_per_iteration,
         )
