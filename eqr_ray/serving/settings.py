@@ -68,7 +68,8 @@ class ServeConfig(Config):
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(default=8000, description="the port; 0 takes a free one")
     models: dict[Text, Text] = Field(
         default_factory=dict,
-        description="the models by name, each a bundled name, a path or a URI; left out, all bundled checkpoints",
+        description="the models by name, each a bundled name, a path or a URI, ` for TASK` behind it for smaller mazes than those "
+        "of the training; left out, all bundled checkpoints",
     )
     policies: dict[Text, PolicyConfig] = Field(
         default_factory=dict, description="more policies by name, beside those that the package knows"

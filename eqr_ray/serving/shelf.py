@@ -51,6 +51,7 @@ def torch_stock(config: ServeConfig) -> list[Stock]:
     from eqr_ray.engine.factory import EngineSpec, pick_device
     from eqr_ray.model.calibration import calibration_of
     from eqr_ray.model.checkpoint import build, bundled, fetch
+    from eqr_ray.model.matching import checkpoint_for
 
     named = config.models or {name: name for name in bundled()}
     if not named:
@@ -59,9 +60,10 @@ def torch_stock(config: ServeConfig) -> list[Stock]:
         )
     stock = []
     for name, reference in named.items():
-        files = fetch(reference)
+        weights, _, task = reference.partition(" for ")
+        files = checkpoint_for(find_task(task).name, weights, f"models.{name}") if task else fetch(weights)
         find_task(files.spec.task)
-        parameters = sum(weights.numel() for weights in build(files).model.parameters())
+        parameters = build(files).model.n_parameters
         layers = files.spec.nle_per_iteration
         model = Model(name, files.spec.task, files.sha256, parameters, layers, calibration_of(files))
         spec = EngineSpec(files, pick_device(config.device), config.dtype, threads_of(config), config.slots)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from endpoints import EASY, Endpoint, config_of, tiny_net
 
@@ -12,11 +13,14 @@ from eqr_ray.coordinator import Coordinator, drive_local
 from eqr_ray.policy import policy_from
 from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.puzzles.files import read_puzzles
+from eqr_ray.puzzles.maze import MazeTask
+from eqr_ray.puzzles.maze_making import make_maze
 from eqr_ray.puzzles.record import Record
 from eqr_ray.puzzles.task import task as find_task
 from eqr_ray.serving.shelf import torch_stock
 from eqr_ray.sim import Landscape, SimEngine
 from eqr_ray.solver import Solver
+from eqr_ray.types import InputError
 
 
 def demo(n: int, task: str = "sudoku6") -> list[Record]:
@@ -193,3 +197,17 @@ def test_the_torch_engine_over_http_equals_the_solver_in_one_process(
         assert (told["prediction"], told["valid"], told["nfe"]) == (answer.text, answer.valid, answer.verdict.nfe)
         assert told["confidence"] == answer.verdict.confidence
         assert told["residual"] == pytest.approx(answer.verdict.residual, rel=1e-6)
+
+
+def test_weights_for_mazes_answer_smaller_ones_where_the_configuration_says_so(listen: Callable[..., Endpoint]) -> None:
+    there = listen(torch_stock(config_of(mazes="maze", small="maze for maze5x7")))
+    small = find_task("maze5x7")
+    assert isinstance(small, MazeTask)
+    made = make_maze(small, np.random.default_rng(5), 3, 24)
+    question = small.format(made.question)
+    told = there.client().solve(question, task="maze5x7")
+    assert told["model"] == "small"
+    answer = Solver("maze", task="maze5x7", device="cpu", threads=1).solve(question)
+    assert (told["verdict"]["prediction"], told["verdict"]["nfe"]) == (answer.text, answer.verdict.nfe)
+    with pytest.raises(InputError, match=r"models\.nine holds sudoku9"):
+        torch_stock(config_of(nine="maze for sudoku9"))
