@@ -1,8 +1,8 @@
 """Saved state of a run: every thing that the next step needs, as safetensors and JSON, never pickle.
 
-A save holds the whole batch, so that a run may go on with another number of workers. Invariants, asserted in tests/unit/training: a run
-that is stopped or killed and resumed ends with the weights of one that was not (CPU, float32); a save that is cut off leaves the save
-before it in place; no file is larger than `MOST_BYTES`.
+A save holds the whole batch, so that a run may go on with another number of workers, but of the latents only those that go on.
+Invariants, asserted in tests/unit/training: a run that is stopped or killed and resumed ends with the weights of one that was not (CPU,
+float32); a save that is cut off leaves the save before it in place; no file is larger than `MOST_BYTES`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ def take(trainer: Trainer) -> Snapshot | None:
     whole = {name: value if name == "halted" else trainer.peers.gather(value) for name, value in carry.items()}
     if trainer.peers.rank:
         return None
+    # A row that ended gets a fresh puzzle and a fresh latent before the next step. Recipes that unroll end all rows in every step.
+    whole["z"] = whole["z"][~whole["halted"]]
     tensors = {
         **{f"weights.{key}": value for key, value in trainer.model.state_dict().items()},
         **{f"average.{key}": value for key, value in trainer.average.items()},
@@ -77,7 +79,12 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
         state.setdefault(int(number), {})[name] = value
     trainer.optimizer.load_state_dict({"state": state, "param_groups": trainer.optimizer.state_dict()["param_groups"]})
     first = trainer.peers.rank * trainer.rows
-    for name, value in part("carry").items():
+    carry = part("carry")
+    if len(carry["z"]) != len(carry["halted"]):
+        latents = carry["z"].new_zeros(len(carry["halted"]), *carry["z"].shape[1:])
+        latents[~carry["halted"]] = carry["z"]
+        carry["z"] = latents
+    for name, value in carry.items():
         mine = value if name == "halted" else value[first : first + trainer.rows]
         setattr(trainer.carry, name, mine.clone().to(trainer.device))
     trainer.generator.set_state(snapshot.tensors["random"])

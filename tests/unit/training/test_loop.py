@@ -17,7 +17,7 @@ from eqr_ray.training.accuracy import measure
 from eqr_ray.training.data import load_pairs
 from eqr_ray.training.loop import Trainer, token_loss
 from eqr_ray.training.run import train_from_config
-from eqr_ray.training.state import save_state
+from eqr_ray.training.state import restore, save_state, take
 from eqr_ray.types import InputError
 
 
@@ -34,12 +34,18 @@ def test_training_lowers_the_loss_of_an_easy_task(puzzles: Path) -> None:
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-def test_stopped_and_resumed_run_ends_with_the_weights_of_an_undisturbed_one(puzzles: Path, tmp_path: Path) -> None:
-    config = written(settings(puzzles), tmp_path / "train.json")
+UNROLLED = {"segments": 1, "segment_iterations": 3, "supervise": "all"}
+
+
+@pytest.mark.parametrize("recipe", [{}, UNROLLED], ids=["sot", "unrolled"])
+def test_stopped_and_resumed_run_ends_with_the_weights_of_an_undisturbed_one(
+    recipe: dict[str, object], puzzles: Path, tmp_path: Path
+) -> None:
+    config = written(settings(puzzles, **recipe), tmp_path / "train.json")
     whole = train_from_config(config, out=tmp_path / "whole")
     train_from_config(config, out=tmp_path / "parts", minutes=1e-9)
     assert (tmp_path / "parts" / "latest").read_text().strip() == "state-0000000"
-    stepped = Trainer(settings(puzzles))
+    stepped = Trainer(settings(puzzles, **recipe))
     for _ in range(13):
         stepped.step()
     save_state(stepped, tmp_path / "parts")
@@ -47,6 +53,18 @@ def test_stopped_and_resumed_run_ends_with_the_weights_of_an_undisturbed_one(puz
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_save_has_the_latents_of_the_rows_that_go_on_and_another_trainer_goes_on_with_them(puzzles: Path) -> None:
+    trainer, other = Trainer(settings(puzzles)), Trainer(settings(puzzles))
+    trainer.step()
+    trainer.carry.halted = torch.arange(len(trainer.carry.halted)) % 3 == 0
+    snapshot = take(trainer)
+    assert snapshot is not None
+    assert torch.equal(snapshot.tensors["carry.z"], trainer.carry.z[~trainer.carry.halted])
+    restore(other, snapshot)
+    assert [trainer.step().loss for _ in range(3)] == [other.step().loss for _ in range(3)]
+    assert torch.equal(trainer.carry.z, other.carry.z)
 
 
 def test_the_checkpoint_of_a_run_loads_and_its_card_names_the_recipe(puzzles: Path, tmp_path: Path) -> None:
