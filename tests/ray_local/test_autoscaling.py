@@ -25,10 +25,7 @@ from eqr_ray.evaluation.summary import Summary
 from eqr_ray.runs.evaluate import run_evaluation
 from eqr_ray.runs.recipe import Recipe
 
-OPT_IN = pytest.mark.skipif(
-    "EQR_OPT_IN" not in os.environ, reason="takes a machine of its own for minutes: EQR_OPT_IN=1"
-)
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), OPT_IN]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MOST = 3
 N_PUZZLES = 300
 ANSWER = "1234341221434321"

@@ -15,10 +15,7 @@ from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.puzzles.files import read_puzzles
 from eqr_ray.runs.chaos import Disaster, play_seeds, schedule
 
-OPT_IN = pytest.mark.skipif(
-    "EQR_OPT_IN" not in os.environ, reason="takes a machine of its own for minutes: EQR_OPT_IN=1"
-)
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), OPT_IN]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SEEDS = (1, 4)
 """A node and a driver are killed in the first, a replica stalls in the second, which has a deadly puzzle.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import time
@@ -17,10 +16,7 @@ from eqr_ray.distributed.metrics import COUNTERS, GAUGES, PER_REPLICA
 from eqr_ray.runs.evaluate import run_evaluation
 from eqr_ray.runs.recipe import Recipe
 
-OPT_IN = pytest.mark.skipif(
-    "EQR_OPT_IN" not in os.environ, reason="takes a machine of its own for minutes: EQR_OPT_IN=1"
-)
-pytestmark = [pytest.mark.usefixtures("one_node"), OPT_IN]
+pytestmark = [pytest.mark.usefixtures("one_node")]
 N_PUZZLES = 80
 SAMPLE = re.compile(r"^(ray_eqr_\w+)\{([^}]*)\} (\S+)$", re.M)
 
