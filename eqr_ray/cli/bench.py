@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eqr_ray.cli.bench_allocation import replay, simulate
+from eqr_ray.cli.bench_allocation import replay, simulate, tune
 from eqr_ray.cli.bench_chaos import chaos
 from eqr_ray.cli.bench_scale import scale
 from eqr_ray.cli.bench_serve import serve
@@ -26,7 +26,7 @@ def bench() -> None:
     """Measure this machine."""
 
 
-for command in (replay, simulate, serve, scale, chaos):
+for command in (replay, tune, simulate, serve, scale, chaos):
     bench.add_command(command)
 
 

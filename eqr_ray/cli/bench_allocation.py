@@ -1,4 +1,4 @@
-"""`eqr-ray bench replay` and `eqr-ray bench simulate`: how fast policies are tried, and how true the virtual clock is."""
+"""`eqr-ray bench replay`, `bench tune` and `bench simulate`: how fast policies are tried, and how true the virtual clock is."""
 
 from __future__ import annotations
 
@@ -76,6 +76,58 @@ def simulate(
     click.echo(f"real      {found.real_s:.1f} s")
     click.echo(f"forecast  {found.forecast_s:.1f} s, {100 * (found.ratio - 1):+.1f} %")
     click.echo(f"charged   {'the same iterations' if found.same_cost else 'OTHER ITERATIONS'}")
+
+
+@click.command(context_settings=_HELP)
+@_TRACE
+@click.option(
+    "--puzzles",
+    type=click.IntRange(min=10),
+    default=1000,
+    show_default=True,
+    help="That tuning sees, of the made landscape.",
+)
+@click.option("--breadth", type=click.IntRange(min=1), default=64, show_default=True, help="Of the made landscape.")
+@click.option("--depth", type=click.IntRange(min=4), default=64, show_default=True, help="Of the made landscape.")
+@click.option("--trials", type=click.IntRange(min=1), default=2000, show_default=True, help="Policies to try.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Trials at a time; one a core if left out.")
+@click.option(
+    "--address", default="local", show_default=True, metavar="ADDRESS", help="A Ray of its own, one to join, or none."
+)
+@_JSON
+def tune(
+    trace_uri: str | None,
+    puzzles: int,
+    breadth: int,
+    depth: int,
+    trials: int,
+    workers: int | None,
+    address: str,
+    as_json: bool,
+) -> None:
+    """Run a whole study by replay, as `eqr-ray tune` does, and print how long it took, the start of the workers included."""
+    import tempfile
+    import time
+
+    from eqr_ray.config.tune import load_tune_config
+    from eqr_ray.tuning.run import tune_on
+
+    with tempfile.TemporaryDirectory(prefix="eqr") as out:
+        given = {"trace": trace_uri or "made", "out": out, "trials": trials, "workers": workers, "address": address}
+        config = load_tune_config(None, (), given)
+        trace = _trace(trace_uri, round(puzzles / (1 - config.kept_back)), depth, breadth)
+        began = time.monotonic()
+        found = tune_on(trace, config)
+        spent = time.monotonic() - began
+    if as_json:
+        click.echo(
+            json.dumps({"trials": found.trials, "failed": found.failed, "puzzles": found.puzzles, "seconds": spent})
+        )
+        return
+    click.echo(
+        f"{found.trials:,} trials ({found.failed} failed) on {found.puzzles:,} puzzles x {trace.facts.breadth} trajectories"
+    )
+    click.echo(f"{spent:.1f} s, {found.trials / spent:.1f} trials/s")
 
 
 def _trace(uri: str | None, puzzles: int, depth: int, breadth: int) -> Trace:

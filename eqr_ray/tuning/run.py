@@ -69,7 +69,11 @@ class TuneSummary:
 def run_tune(config: TuneConfig, quiet: bool = False) -> TuneSummary:
     """Run or continue a study over policies and write front, plot and the chosen policies; InputError for bad input."""
     assert config.trace is not None
-    trace = read_trace(config.trace)
+    return tune_on(read_trace(config.trace), config, quiet)
+
+
+def tune_on(trace: Trace, config: TuneConfig, quiet: bool = False) -> TuneSummary:
+    """Run or continue a study on a trace that is at hand; see `run_tune`."""
     trace = trace.take(np.flatnonzero(trace.labelled))
     seen, kept_back = split(trace, config.kept_back, config.seed)
     space = Space(config.policies, trace.facts.depth, trace.facts.breadth)
