@@ -12,6 +12,7 @@ import ray
 from engines import Simulated
 
 from eqr_ray.config import load_config
+from eqr_ray.distributed.machines import Machines
 from eqr_ray.distributed.metrics import COUNTERS, GAUGES, PER_REPLICA
 from eqr_ray.runs.evaluate import run_evaluation
 from eqr_ray.runs.recipe import Recipe
@@ -21,16 +22,23 @@ N_PUZZLES = 80
 SAMPLE = re.compile(r"^(ray_eqr_\w+)\{([^}]*)\} (\S+)$", re.M)
 
 
-def scrape() -> dict[str, dict[str, float]]:
-    """Return metric -> labels as written -> value, of this product's metrics."""
+def scrape(run: str) -> dict[str, dict[str, float]]:
+    """Return metric -> labels as written -> value, of one run: other tests report to the same Ray."""
     found: dict[str, dict[str, float]] = {}
     for node in ray.nodes():
         if node["Alive"]:
             url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
             text = urllib.request.urlopen(url, timeout=30).read().decode()
             for name, labels, value in SAMPLE.findall(text):
-                found.setdefault(name, {})[labels] = float(value)
+                if f'run="{run}"' in labels:
+                    found.setdefault(name, {})[labels] = float(value)
     return found
+
+
+def runs() -> set[str]:
+    """Return the runs of which Ray remembers a replica."""
+    names = [actor.name.split("/") for actor in Machines(None, 1).actors()]
+    return {name[1] for name in names if name[0] == "eqr"}
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +49,13 @@ def exported(one_node: None, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     answer = "1234341221434321"
     rows = [f"a,{''.join(c if draw.random() < 0.5 else '.' for c in answer)},{answer},\n" for _ in range(N_PUZZLES)]
     (folder / "puzzles.csv").write_text("source,question,answer,rating\n" + "".join(rows))
+    before = runs()
     given = {"puzzles": str(folder / "puzzles.csv"), "out": str(folder / "out"), "replicas": 2, "policy.depth": 32}
     run_evaluation(load_config(None, (), given), Recipe(lambda device, threads: Simulated(0.01)), quiet=True)
+    (own,) = runs() - before
     ends = time.monotonic() + 90
     while True:
-        found = scrape()
+        found = scrape(own)
         # Ray's processes hand their numbers on every few seconds.
         if sum(found.get("ray_eqr_puzzles_total", {}).values()) >= N_PUZZLES or time.monotonic() > ends:
             return found
