@@ -24,7 +24,7 @@ class SourceSettings(Config):
     only: tuple[str, ...] = ()
     """Keep only puzzles whose `source` is one of these; all by default."""
     skip: int = Field(default=0, ge=0)
-    """Leave out so many puzzles at the head of the file (kept back for calibration or tests)."""
+    """Leave out the first so many of the puzzles that `only` and the ratings keep (kept back for calibration or tests)."""
     min_rating: float | None = None
     """Keep only puzzles rated so or higher; one without a rating is left out."""
     max_rating: float | None = None
