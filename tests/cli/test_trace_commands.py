@@ -120,6 +120,16 @@ def test_tune_writes_policies_that_the_other_commands_take(
     assert "15 trials" in run(*ask, "--trials", 15, "--resume").stdout
 
 
+def test_bench_tune_runs_as_many_trials_on_as_many_puzzles_as_asked(run: Callable[..., Result]) -> None:
+    got = run(
+        "bench", "tune", "--puzzles", 30, "--breadth", 4, "--depth", 16, "--trials", 8, "--address", "none", "--json"
+    )
+    assert got.exit_code == 0, got.output
+    told = json.loads(got.stdout)
+    assert (told["trials"], told["failed"], told["puzzles"]) == (8, 0, 30)
+    assert told["seconds"] > 0
+
+
 def test_simulate_tells_what_a_replay_reaches(trace: Path, run: Callable[..., Result]) -> None:
     got = run("simulate", "--trace", trace, "--replicas", 3, "--price", 2, "--json", "--puzzles", 60)
     assert got.exit_code == 0, got.stderr
