@@ -1,4 +1,4 @@
-"""`eqr-ray bench`: how fast this machine iterates and replays, how an endpoint holds under load, what a run survives."""
+"""`eqr-ray bench`: how fast this machine iterates, trains and replays, how an endpoint holds under load, what a run survives."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from eqr_ray.cli.bench_allocation import replay, simulate, tune
 from eqr_ray.cli.bench_chaos import chaos
 from eqr_ray.cli.bench_scale import scale
 from eqr_ray.cli.bench_serve import serve
+from eqr_ray.cli.bench_train import train
 from eqr_ray.cli.group import LazyGroup
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def bench() -> None:
     """Measure this machine."""
 
 
-for command in (replay, tune, simulate, serve, scale, chaos):
+for command in (train, replay, tune, simulate, serve, scale, chaos):
     bench.add_command(command)
 
 

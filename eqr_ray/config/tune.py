@@ -52,6 +52,11 @@ class TuneConfig(Config):
     policies: tuple[Text, ...] = Field(
         default=("posterior", "adaptive", "agreement"), description="the kinds of policy to try"
     )
+    vary: tuple[Text, ...] = Field(
+        default=(),
+        description="the parameters to try, such as [price, first_depth]; left out, all. The others keep the defaults of their kind, "
+        "depth and breadth the trace's",
+    )
     policy: PolicyConfig = Field(
         default=PolicyConfig(), description="the policy that live runs of the dynamics are judged by"
     )

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eqr_ray.model.checkpoint import CheckpointFiles, build, fetch
+from eqr_ray.model.growing import can_grow, grow_
 from eqr_ray.model.layers import truncated_normal_
 from eqr_ray.model.network import EquilibriumReasoner
 from eqr_ray.training.arithmetic import arithmetic
@@ -41,9 +42,14 @@ class Materials:
     def read(cls, settings: TrainSettings) -> Materials:
         """Read what the settings name; InputError for what cannot be used."""
         start = fetch(settings.start_from) if settings.start_from else None
-        if start is not None and start.spec != settings.network.spec(settings.task):
+        if (
+            start is not None
+            and not can_grow(start.spec, spec := settings.network.spec(settings.task))
+            and start.spec != spec
+        ):
             raise InputError(
-                f"start_from: checkpoint {start.name} has another network than the settings; make them agree"
+                f"start_from: checkpoint {start.name} has another network than the settings; make them agree, "
+                "but for more layers or a larger ff_width in the compact form"
             )
         return cls(load_sets(settings.sources, settings.task), start)
 
@@ -101,7 +107,11 @@ class Trainer:
         self.model = EquilibriumReasoner(self.spec).to(self.device)
         materials = materials or Materials.read(settings)
         if materials.start is not None:
-            self.model.load_state_dict(build(materials.start).model.state_dict())
+            start = build(materials.start).model
+            if start.spec == self.spec:
+                self.model.load_state_dict(start.state_dict())
+            else:
+                grow_(self.model, start)
         self.optimizer = make_optimizer(self.model, settings)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.judge = EquilibriumReasoner(self.spec).to(self.device).eval().requires_grad_(False)

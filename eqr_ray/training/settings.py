@@ -110,7 +110,9 @@ class TrainSettings(Config):
     reveal: RevealSettings = RevealSettings()
     difficulty: DifficultySettings = DifficultySettings()
     start_from: str | None = None
-    """Checkpoint (name, folder or URI) whose weights the run starts from; by default random ones."""
+    """Checkpoint (name, folder or URI) whose weights the run starts from; by default random ones. A compact network may have more
+    layers or a larger `ff_width` than the checkpoint: it begins as the same function.
+    """
     augment: bool = True
     """Draw a random symmetry of every fresh puzzle."""
     steps: int = Field(default=20_000, ge=1)

@@ -76,7 +76,7 @@ def tune_on(trace: Trace, config: TuneConfig, quiet: bool = False) -> TuneSummar
     """Run or continue a study on a trace that is at hand; see `run_tune`."""
     trace = trace.take(np.flatnonzero(trace.labelled))
     seen, kept_back = split(trace, config.kept_back, config.seed)
-    space = Space(config.policies, trace.facts.depth, trace.facts.breadth)
+    space = Space(config.policies, trace.facts.depth, trace.facts.breadth, config.vary)
     known = _calibration(seen, config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     identity = json.dumps([asdict(trace.facts), len(trace), config.kept_back, config.seed, trace.puzzles[0].puzzle_id])

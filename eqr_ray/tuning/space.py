@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import optuna
 
 from eqr_ray.policy import Calibration, PolicySpec
+from eqr_ray.types import InputError
 
 Choice = int | float | str
 FALL_BACK = Calibration()
@@ -45,9 +46,21 @@ class Space:
     kinds: tuple[str, ...]
     depth: int
     breadth: int
+    vary: tuple[str, ...] = ()
+    """The parameters that are tried, all where empty; the others keep the defaults of their kind, D and B those of the trace."""
+
+    def __post_init__(self) -> None:
+        known = {axis.name for kind in self.kinds for axis in self._all(kind)}
+        if unknown := [name for name in self.vary if name not in known]:
+            raise InputError(
+                f"vary: {', '.join(self.kinds)} has no {', '.join(unknown)}; choose from {', '.join(sorted(known))}"
+            )
 
     def dimensions(self, kind: str) -> tuple[Dimension, ...]:
-        """Return the parameters of a kind."""
+        """Return the parameters of a kind that are tried."""
+        return tuple(axis for axis in self._all(kind) if not self.vary or axis.name in self.vary)
+
+    def _all(self, kind: str) -> tuple[Dimension, ...]:
         least = min(4, self.depth)
         budget = (
             Dimension("depth", least, self.depth, log=True, whole=True),
@@ -86,7 +99,7 @@ class Space:
                 values[axis.name] = trial.suggest_int(key, int(axis.low), int(axis.high), log=axis.log)
             else:
                 values[axis.name] = trial.suggest_float(key, axis.low, axis.high, log=axis.log)
-        depth, breadth = int(values.pop("depth")), int(values.pop("breadth"))
+        depth, breadth = int(values.pop("depth", self.depth)), int(values.pop("breadth", self.breadth))
         return PolicySpec(kind, depth, breadth, depth * breadth, values)
 
     def point(self, spec: PolicySpec) -> dict[str, Choice] | None:

@@ -86,6 +86,15 @@ def test_the_demo_file_is_where_it_says(run: Callable[..., Result]) -> None:
     assert Path(run("data", "demo", "sudoku6").stdout.strip()) == demo_path("sudoku6")
 
 
+def test_bench_train_prints_what_a_step_costs(run: Callable[..., Result]) -> None:
+    done = run(
+        "bench", "train", "--checkpoint", "sudoku6", "--batch", 2, "--steps", 1, "--rounds", 1, "--no-compile", "--json"
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["dtype"], line["compiled"]) for line in lines] == [("float32", False), ("bfloat16", False)]
+    assert all(line["seconds"] > 0 for line in lines)
+
+
 def test_bench_prints_a_rate_for_each_tile(run: Callable[..., Result]) -> None:
     got = run(
         "bench", "engine", "--checkpoint", "sudoku6", "--tile", 1, "--tile", 2, "--depth", 2, "--repeats", 1, "--json"

@@ -14,7 +14,7 @@ from eqr_ray.types import InputError
 
 SUBCOMMANDS = [
     "checkpoint list", "checkpoint inspect", "checkpoint convert", "data generate", "data rate", "data convert", "data describe",
-    "data demo", "bench engine", "bench scale",
+    "data demo", "bench engine", "bench train", "bench scale",
 ]  # fmt: skip
 
 

@@ -86,6 +86,18 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint_of_the_same_network(puzzl
         Trainer(settings(puzzles, start_from=str(folder), network={"hidden": 32}))
 
 
+def test_a_larger_network_starts_as_the_function_of_the_checkpoint(puzzles: Path, tmp_path: Path) -> None:
+    small = settings(puzzles)
+    folder = train_from_config(written(small, tmp_path / "train.json"), out=tmp_path / "run")
+    network = small.network.model_dump() | {"layers": small.network.layers + 1}
+    larger = Trainer(settings(puzzles, start_from=str(folder), network=network)).model
+    model = load(str(folder)).model
+    question = torch.zeros(2, 16, dtype=torch.uint8)
+    z = torch.randn(2, model.spec.latents, 16, model.spec.hidden)
+    with torch.no_grad():
+        torch.testing.assert_close(larger.iterate(z, larger.embed(question)), model.iterate(z, model.embed(question)))
+
+
 def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(puzzles: Path, tmp_path: Path) -> None:
     config = written(settings(puzzles), tmp_path / "train.json")
     train_from_config(config, out=tmp_path / "run", minutes=1e-9)
