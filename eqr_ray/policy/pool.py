@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from eqr_ray.policy.posterior import Judgement, Posterior
-from eqr_ray.types import I32, Allocations, Bool, StopReason, Tallies
+from eqr_ray.types import I32, I64, Allocations, Bool, StopReason, Tallies
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class Pool(Posterior):
         agreed = judged.agreed & ~fresh
         decided = np.select([agreed, judged.hopeless], [2, 3], default=0)
         room = np.where(decided > 0, 0, self.budget.nfe - tallies.nfe)
-        # A first round must be paid for by the pool however small it is.
-        room = np.where(fresh, np.minimum(room, max(self.mean, 1)), room)
+        room = np.where(fresh, np.minimum(room, self._first_look(fresh, left)), room)
         wished = self.grants(tallies, judged, decided, room)
         rows, news = self._taken(tallies, wished, judged, fresh, left)
         if not rows.any() and not news.any():
@@ -63,6 +62,22 @@ class Pool(Posterior):
             (None,) * n_puzzles, extend_to, np.where(news, wished.spawn, 0).astype(np.int32), wished.spawn_to
         )
 
+    def _first_look(self, fresh: Bool, left: int) -> I64:
+        """Return (P,) what a puzzle may spend on its first round, 0 for one that waits for a later wave.
+
+        A pool that cannot reserve a whole first round for every puzzle gives it to as many as leave the others half of the mean each:
+        most of them settle early, and pay for the next wave. If none does, the last wave gets less.
+        """
+        whole = self.first_breadth * min(self.first_depth, self.depth)
+        n_fresh = int(fresh.sum())
+        if left >= n_fresh * whole:
+            return np.full(len(fresh), whole, np.int64)
+        least = max(1, min(whole, self.mean) // 2)
+        wave = (left - n_fresh * least) // (whole - least) if whole > least else 0
+        if wave < 1:
+            return np.full(len(fresh), max(left // max(n_fresh, 1), 1), np.int64)
+        return np.where(np.cumsum(fresh) <= wave, whole, 0)
+
     def _taken(
         self, tallies: Tallies, wished: Allocations, judged: Judgement, fresh: Bool, left: int
     ) -> tuple[Bool, Bool]:
@@ -72,6 +87,9 @@ class Pool(Posterior):
         """
         more = np.where(wished.extend_to > 0, wished.extend_to - tallies.trajectories.depth, 0)
         cost = np.concatenate([more.astype(np.int64), wished.spawn.astype(np.int64) * wished.spawn_to])
+        if fresh.any():  # nobody gets a second round before all have had their first
+            cost[: len(more)] = 0
+            cost[len(more) :][~fresh] = 0
         index = np.concatenate([judged.extend, np.where(fresh, np.inf, judged.spawn)])
         taken = np.zeros(len(cost), np.bool_)
         order = np.argsort(-index, kind="stable")

@@ -109,8 +109,9 @@ def tune_on(trace: Trace, config: TuneConfig, quiet: bool = False) -> TuneSummar
             Named(title, spec, scored(Task(0, spec)), confirmed(Task(0, spec)), _live(config, title, spec, trace))
         )
     write_results(config.out, points, named)
-    failed = sum(t.state == optuna.trial.TrialState.FAIL for t in study.get_trials(deepcopy=False))
-    n_trials = len(study.get_trials(deepcopy=False))
+    # A study of fewer trials than it has starting points leaves some of these waiting.
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    n_trials, failed = sum(state.is_finished() for state in states), states.count(optuna.trial.TrialState.FAIL)
     return TuneSummary(n_trials, failed, len(seen), tuple(points), tuple(named), config.out)
 
 

@@ -120,13 +120,21 @@ def test_tune_writes_policies_that_the_other_commands_take(
     assert "15 trials" in run(*ask, "--trials", 15, "--resume").stdout
 
 
-def test_bench_tune_runs_as_many_trials_on_as_many_puzzles_as_asked(run: Callable[..., Result]) -> None:
-    got = run(
-        "bench", "tune", "--puzzles", 30, "--breadth", 4, "--depth", 16, "--trials", 8, "--address", "none", "--json"
-    )
+def test_tune_varies_what_it_is_told_to(tmp_path: Path, trace: Path, run: Callable[..., Result]) -> None:
+    ask = ("tune", "--trace", trace, "--out", tmp_path, "--address", "none", "--set", "policies=[posterior]")
+    got = run(*ask, "--trials", 8, "--set", "vary=[price]")
+    assert got.exit_code == 0, got.stderr
+    specs = [own["policy"]["params"] for own in json.loads((tmp_path / "tuned.json").read_text())]
+    assert {(spec["first_depth"], spec["deepen"], spec["delta"]) for spec in specs} == {(16, 2.0, 0.01)}
+
+
+@pytest.mark.parametrize("trials", [8, 2])
+def test_bench_tune_runs_as_many_trials_on_as_many_puzzles_as_asked(trials: int, run: Callable[..., Result]) -> None:
+    size = ("--puzzles", 30, "--breadth", 4, "--depth", 16)
+    got = run("bench", "tune", *size, "--trials", trials, "--address", "none", "--json")
     assert got.exit_code == 0, got.output
     told = json.loads(got.stdout)
-    assert (told["trials"], told["failed"], told["puzzles"]) == (8, 0, 30)
+    assert (told["trials"], told["failed"], told["puzzles"]) == (trials, 0, 30)
     assert told["seconds"] > 0
 
 
@@ -145,6 +153,9 @@ def test_bad_values_are_one_sentence(refused: Callable[..., str], tmp_path: Path
     assert "give one of them" in refused("tune", "--out", tmp_path)
     assert "policies must be some of" in refused(
         "tune", "--out", tmp_path, "--trace", trace, "--set", "policies=[nothing]"
+    )
+    assert "vary: posterior has no prize" in refused(
+        "tune", "--out", tmp_path, "--trace", trace, "--set", "policies=[posterior]", "--set", "vary=[prize]"
     )
     assert "did you mean `cluster.replicas`" in refused("simulate", "--set", "cluster.replcas=3")
     assert "trace was recorded with depth 16" in refused("simulate", "--trace", trace, "--depth", 99)

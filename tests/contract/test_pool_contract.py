@@ -13,7 +13,7 @@ from eqr_ray.sim.calibrating import fit
 from eqr_ray.sim.landscape import Landscape
 from eqr_ray.sim.made import made_trace
 from eqr_ray.sim.replay import Outcome, Playback, replay
-from eqr_ray.types import Status
+from eqr_ray.types import Status, Tallies
 
 POOLS = {
     "pool": policy_from("pool", depth=32, breadth=8),
@@ -93,6 +93,32 @@ def test_what_one_puzzle_does_not_need_another_gets() -> None:
     assert pooled.nfe.min() < 10
     capped = replay(policy_from("posterior", nfe=20, **own), PLAYBACK)
     assert pooled.accuracy > capped.accuracy
+
+
+@pytest.mark.parametrize("mean", [1, 6, 12])
+def test_a_pool_that_cannot_reserve_a_whole_first_round_for_all_gives_it_in_waves(mean: int) -> None:
+    policy = policy_from("pool", depth=32, breadth=8, mean=mean, first_depth=16)
+    fresh = Tallies(
+        np.arange(30),
+        np.zeros(31, np.int64),
+        random_tallies(policy, 1, 0, fresh=1.0).trajectories,
+        np.zeros(30, np.int32),
+    )
+    first = policy.allocate(fresh)
+    looks = (first.spawn * first.spawn_to).tolist()
+    least = max(1, mean // 2)
+    wave = (mean * 30 - least * 30) // (16 - least)
+    assert looks == [16] * wave + [0] * (30 - wave) if wave else looks == [mean] * 30
+    assert not any(first.stop)
+    found = replay(policy, PLAYBACK)
+    assert (found.breadth >= 1).all()
+    assert found.nfe.sum() <= mean * len(TRACE)
+
+
+def test_waves_of_whole_first_rounds_reach_more_than_a_short_one_for_all() -> None:
+    short = replay(policy_from("posterior", depth=32, breadth=8, nfe=12, first_depth=12), PLAYBACK)
+    waves = replay(policy_from("pool", depth=32, breadth=8, mean=math.ceil(short.nfe_mean), first_depth=16), PLAYBACK)
+    assert waves.accuracy > short.accuracy
 
 
 def test_cohorts_share_nothing() -> None:
