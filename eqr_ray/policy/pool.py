@@ -29,7 +29,7 @@ class Pool(Posterior):
     """Iterations a puzzle that the pool holds: the price of an iteration follows from it."""
     cohort: int = 4096
     """Puzzles that share a pool. More let more iterations move; they all stay open until the last of them is done."""
-    haste: float = 0.25
+    haste: float = 0.1
     """Share of what is left that one round may reserve. Less follows the best index more closely, in more rounds."""
 
     def __post_init__(self) -> None:
