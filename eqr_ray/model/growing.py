@@ -17,8 +17,8 @@ from eqr_ray.model.spec import ModelSpec
 
 
 def can_grow(small: ModelSpec, spec: ModelSpec) -> bool:
-    """Tell whether a network of `spec` can begin as the small one: compact, equal but for more layers or a wider SwiGLU."""
-    return (
+    """Tell whether a network of `spec` can begin as the small one: equal, or compact with more layers or a wider SwiGLU."""
+    return small == spec or (
         small.form == "compact"
         and spec.layers >= small.layers
         and spec.ff_width >= small.ff_width
@@ -38,7 +38,9 @@ def grow_(network: EquilibriumReasoner, small: EquilibriumReasoner) -> None:
     """
     spec, old = network.spec, small.spec
     if not can_grow(old, spec):
-        raise ValueError("only a compact network that differs in layers and ff_width alone can grow into another")
+        raise ValueError(
+            "a network begins as an equal one, or, in the compact form, as one with fewer layers or a smaller ff_width"
+        )
     places = {k * spec.layers // old.layers: k for k in range(old.layers)}
     known = small.state_dict()
     for name, weights in network.state_dict().items():

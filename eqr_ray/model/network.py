@@ -72,9 +72,8 @@ class EquilibriumReasoner(nn.Module):
 
     def embed(self, cells: Tensor) -> Tensor:
         """Return the injected input x (N, T, d) of questions (N, S) uint8."""
-        x = F.embedding(
-            self.token_map[cells.long()], self.embedding
-        )  # its gradient is many times faster than indexing's
+        # Indexing gives the same, but its gradient (index_put) took 6 % of a training step on a CPU.
+        x = F.embedding(self.token_map[cells.long()], self.embedding)
         if self.spec.prefix_tokens:
             x = torch.cat([self.prefix.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
         if self.spec.position == "learned":

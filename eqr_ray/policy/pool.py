@@ -50,7 +50,8 @@ class Pool(Posterior):
         agreed = judged.agreed & ~fresh
         decided = np.select([agreed, judged.hopeless], [2, 3], default=0)
         room = np.where(decided > 0, 0, self.budget.nfe - tallies.nfe)
-        room = np.where(fresh, np.minimum(room, self._first_look(fresh, left)), room)
+        if fresh.any():
+            room = np.where(fresh, np.minimum(room, self._first_look(fresh, left)), room)
         wished = self.grants(tallies, judged, decided, room)
         rows, news = self._taken(tallies, wished, judged, fresh, left)
         if not rows.any() and not news.any():
@@ -75,7 +76,7 @@ class Pool(Posterior):
         least = max(1, min(whole, self.mean) // 2)
         wave = (left - n_fresh * least) // (whole - least) if whole > least else 0
         if wave < 1:
-            return np.full(len(fresh), max(left // max(n_fresh, 1), 1), np.int64)
+            return np.full(len(fresh), max(left // n_fresh, 1), np.int64)
         return np.where(np.cumsum(fresh) <= wave, whole, 0)
 
     def _taken(

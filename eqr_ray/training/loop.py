@@ -42,11 +42,7 @@ class Materials:
     def read(cls, settings: TrainSettings) -> Materials:
         """Read what the settings name; InputError for what cannot be used."""
         start = fetch(settings.start_from) if settings.start_from else None
-        if (
-            start is not None
-            and not can_grow(start.spec, spec := settings.network.spec(settings.task))
-            and start.spec != spec
-        ):
+        if start is not None and not can_grow(start.spec, settings.network.spec(settings.task)):
             raise InputError(
                 f"start_from: checkpoint {start.name} has another network than the settings; make them agree, "
                 "but for more layers or a larger ff_width in the compact form"
@@ -107,11 +103,7 @@ class Trainer:
         self.model = EquilibriumReasoner(self.spec).to(self.device)
         materials = materials or Materials.read(settings)
         if materials.start is not None:
-            start = build(materials.start).model
-            if start.spec == self.spec:
-                self.model.load_state_dict(start.state_dict())
-            else:
-                grow_(self.model, start)
+            grow_(self.model, build(materials.start).model)
         self.optimizer = make_optimizer(self.model, settings)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.judge = EquilibriumReasoner(self.spec).to(self.device).eval().requires_grad_(False)

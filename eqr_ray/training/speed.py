@@ -17,6 +17,7 @@ from eqr_ray.model.checkpoint import CheckpointFiles
 from eqr_ray.puzzles.demo import demo_path
 from eqr_ray.training.loop import Materials, Trainer
 from eqr_ray.training.settings import NetworkSettings, SourceSettings, TrainSettings
+from eqr_ray.types import InputError
 
 WARM_UP = 3
 """Steps before the clock runs: the first ones compile and fill caches."""
@@ -42,9 +43,17 @@ class StepCost:
 
 
 def trainer_for(files: CheckpointFiles, batch: int, device: str, way: Way) -> Trainer:
-    """Return a trainer that goes on with a checkpoint's weights, on the bundled puzzles of its task."""
+    """Return a trainer that goes on with a checkpoint's weights, on the bundled puzzles of its task.
+
+    Raises InputError for a task without bundled puzzles, and for a network that no recipe describes.
+    """
     spec = files.spec
     network = NetworkSettings.model_validate({name: getattr(spec, name) for name in NetworkSettings.model_fields})
+    if network.spec(spec.task) != spec:
+        raise InputError(
+            f"checkpoint {files.name} has a network that a training recipe cannot describe (prefix tokens or a vocabulary of its own); "
+            "time one that `eqr-ray train` made"
+        )
     settings = TrainSettings(
         task=spec.task,
         sources=(SourceSettings(path=str(demo_path(spec.task))),),
@@ -52,7 +61,7 @@ def trainer_for(files: CheckpointFiles, batch: int, device: str, way: Way) -> Tr
         batch=batch,
         dtype=way.dtype,
     )
-    materials = Materials(Materials.read(settings).sets, files if network.spec(spec.task) == spec else None)
+    materials = Materials(Materials.read(settings).sets, files)
     return Trainer(settings, device, materials, compiled=way.compiled)
 
 

@@ -50,10 +50,11 @@ def test_what_is_new_learns() -> None:
 @pytest.mark.parametrize("changes", [{"layers": 1}, {"ff_width": 8}, {"hidden": 32}, {"L_cycles": 3}])
 def test_a_network_that_is_not_larger_alone_is_refused(changes: dict[str, int]) -> None:
     assert not can_grow(SMALL, replace(SMALL, **changes))
-    with pytest.raises(ValueError, match="only a compact network that differs in layers and ff_width"):
+    with pytest.raises(ValueError, match="a network begins as an equal one"):
         grow_(drawn(**changes), drawn())
 
 
 def test_the_post_norm_form_does_not_grow() -> None:
     spec = replace(SMALL, form="hierarchical")
+    assert can_grow(spec, spec)
     assert not can_grow(spec, replace(spec, layers=3))
