@@ -7,8 +7,23 @@ from pathlib import Path
 
 import torch
 
+from eqr_ray.types import InputError
+
 CPU_FLAGS = Path("/proc/cpuinfo")
 """Where Linux tells the instructions of its processors; elsewhere float32 is the safe choice."""
+
+
+def usable_device(name: str) -> torch.device:
+    """Return the device of a name that this machine can compute on; InputError for another."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:  # whichever the backend raises
+        why = str(problem).partition("\n")[0][:120]
+        raise InputError(
+            f"device must be one that this machine has, such as cpu, cuda or mps, got {name[:40]!r} ({why})"
+        ) from None
+    return device
 
 
 def arithmetic(wanted: str, device: torch.device) -> torch.dtype:

@@ -19,7 +19,7 @@ from eqr_ray.model.checkpoint import CheckpointFiles, build, fetch
 from eqr_ray.model.growing import can_grow, grow_
 from eqr_ray.model.layers import truncated_normal_
 from eqr_ray.model.network import EquilibriumReasoner
-from eqr_ray.training.arithmetic import arithmetic
+from eqr_ray.training.arithmetic import arithmetic, usable_device
 from eqr_ray.training.data import Pairs, load_sets
 from eqr_ray.training.optimizers import learning_rate, make_optimizer
 from eqr_ray.training.peers import NoPeers, Peers
@@ -91,7 +91,7 @@ class Trainer:
         compiled: bool = False,
     ) -> None:
         """`materials` are read from the settings' paths if left out. Raises InputError for settings that cannot be used."""
-        self.settings, self.device, self.peers = settings, torch.device(device), peers or NoPeers()
+        self.settings, self.device, self.peers = settings, usable_device(device), peers or NoPeers()
         if settings.batch % self.peers.size:
             raise InputError(
                 f"batch must be a multiple of the number of workers, got batch={settings.batch} and {self.peers.size} workers"

@@ -86,6 +86,12 @@ def test_a_run_starts_from_the_weights_of_a_checkpoint_of_the_same_network(puzzl
         Trainer(settings(puzzles, start_from=str(folder), network={"hidden": 32}))
 
 
+@pytest.mark.parametrize("name", ["banana", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused_in_a_sentence(name: str, puzzles: Path) -> None:
+    with pytest.raises(InputError, match="device must be one that this machine has, such as cpu"):
+        Trainer(settings(puzzles), device=name)
+
+
 def test_a_larger_network_starts_as_the_function_of_the_checkpoint(puzzles: Path, tmp_path: Path) -> None:
     small = settings(puzzles)
     folder = train_from_config(written(small, tmp_path / "train.json"), out=tmp_path / "run")
