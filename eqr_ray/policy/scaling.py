@@ -58,7 +58,7 @@ def desired_replicas(load: Load, goal: Goal) -> int:
     if load.puzzles_left <= 0 or (goal.money_left is not None and goal.money_left <= 0):
         return 0
     if load.iterations_per_s is None or load.iterations_per_s <= 0:
-        return max(1, min(load.replicas, goal.most))
+        return max(1, int(min(load.replicas, goal.most, load.puzzles_left)))
     work_s = load.iterations_left / load.iterations_per_s
     wanted = min(_wanted(work_s, load, goal), goal.most, load.puzzles_left)
     if goal.money_left is not None and goal.price_per_hour > 0:

@@ -40,6 +40,7 @@ def test_before_a_rate_is_known_one_replica_measures_it() -> None:
     unknown = replace(LOAD, iterations_per_s=None, replicas=0)
     assert desired_replicas(unknown, GOAL) == 1
     assert desired_replicas(replace(unknown, replicas=3), GOAL) == 3
+    assert desired_replicas(replace(unknown, replicas=3, puzzles_left=2.0), GOAL) == 2
 
 
 def test_a_time_to_finish_asks_for_as_many_as_make_it_with_their_start() -> None:
