@@ -26,8 +26,8 @@ def can_grow(small: ModelSpec, spec: ModelSpec) -> bool:
     )
 
 
-WRITERS = ("mixer.out.weight", "mixer.swiglu.down.weight", "mlp.down.weight")
-"""The matrices of a layer that write to the residual stream."""
+WRITERS = ("mixer.out.", "mixer.swiglu.down.", "mixer.write.", "mlp.down.")
+"""The matrices of a layer that write to the residual stream, by the start of their names."""
 
 
 @torch.no_grad()
@@ -50,7 +50,7 @@ def grow_(network: EquilibriumReasoner, small: EquilibriumReasoner) -> None:
         _, layer, rest = name.split(".", 2)
         if int(layer) in places:
             _widen(weights, known[f"layers.{places[int(layer)]}.{rest}"], rest)
-        elif rest in WRITERS:
+        elif rest.startswith(WRITERS):
             weights.zero_()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eqr_ray.model.layers import Attention, SwiGLU, TokenMLP, linear, rms_norm, truncated_normal_
 from eqr_ray.model.spec import ModelSpec
+from eqr_ray.model.units import BLANK_LOGIT, GIVEN, UnitMixer, given
 
 Noise = Callable[[int], Tensor]
 """Gives the (N, T, d) unit normal draws of the k-th block application of an iteration."""
@@ -26,7 +27,7 @@ class Layer(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.mixer = TokenMLP(spec) if spec.mixer == "mlp" else Attention(spec)
+        self.mixer = {"mlp": TokenMLP, "attention": Attention, "units": UnitMixer}[spec.mixer](spec)
         self.mlp = SwiGLU(spec.hidden, spec.ff_width)
         self.post_norm = spec.form == "hierarchical"
         self.eps = spec.norm_eps
@@ -55,10 +56,12 @@ class EquilibriumReasoner(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.embedding = nn.Parameter(truncated_normal_(torch.empty(spec.model_vocab, spec.hidden), spec.hidden**-0.5))
+        units = spec.mixer == "units"
+        kinds = len(GIVEN) if units else spec.model_vocab
+        self.embedding = nn.Parameter(truncated_normal_(torch.empty(kinds, spec.hidden), spec.hidden**-0.5))
         self.layers = nn.ModuleList(Layer(spec) for _ in range(spec.layers))
-        self.lm_head = linear(spec.hidden, spec.model_vocab)
-        self.q_head = linear(spec.hidden, 2, bias=True)
+        self.lm_head = linear(spec.hidden, 1 if units else spec.model_vocab)
+        self.q_head = linear(2 * spec.hidden if units else spec.hidden, 2, bias=True)
         with torch.no_grad():
             self.q_head.weight.zero_()
             self.q_head.bias.fill_(-5.0)
@@ -71,7 +74,9 @@ class EquilibriumReasoner(nn.Module):
             self.register_buffer("fixed_start", truncated_normal_(torch.empty(spec.latents, spec.hidden), 1.0))
 
     def embed(self, cells: Tensor) -> Tensor:
-        """Return the injected input x (N, T, d) of questions (N, S) uint8."""
+        """Return the injected input x (N, T, d) of questions (N, S)."""
+        if self.spec.mixer == "units":
+            return F.embedding(given(cells, self.spec.symbols), self.embedding) * math.sqrt(self.spec.hidden)
         # Indexing gives the same, but its gradient (index_put) took 6 % of a training step on a CPU.
         x = F.embedding(self.token_map[cells.long()], self.embedding)
         if self.spec.prefix_tokens:
@@ -131,13 +136,20 @@ class EquilibriumReasoner(nn.Module):
 
     def logits(self, z: Tensor) -> Tensor:
         """Return (N, S, vocab) float32 logits over the task's tokens, read from z_H (or z)."""
+        if self.spec.mixer == "units":
+            symbols = self.lm_head(z[:, 0]).float().view(len(z), self.spec.cells, self.spec.symbols)
+            return F.pad(symbols, (1, 0), value=BLANK_LOGIT)
         cells = z[:, 0, self.spec.prefix_tokens :]
         logits: Tensor = self.lm_head(cells)
         return logits[..., self.token_map].float()
 
     def q_halt(self, z: Tensor) -> Tensor:
-        """Return (N,) float32 halting logits, read from the first token of z_H (or z)."""
-        decisions: Tensor = self.q_head(z[:, 0, 0])
+        """Return (N,) float32 halting logits, read from the first token of z_H (or z), or from mean and maximum of all where
+        none comes first (`mixer = "units"`).
+        """
+        latent = z[:, 0]
+        seen = torch.cat([latent.mean(1), latent.amax(1)], dim=1) if self.spec.mixer == "units" else latent[:, 0]
+        decisions: Tensor = self.q_head(seen)
         return decisions[:, 0].float()
 
     @property

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from eqr_ray.types import InputError
 
 Form = Literal["hierarchical", "compact"]
-Mixer = Literal["mlp", "attention"]
+Mixer = Literal["mlp", "attention", "units"]
 Position = Literal["none", "learned", "rope1d", "rope2d", "grid"]
 
 LARGEST = 1 << 16
@@ -36,7 +36,7 @@ class ModelSpec:
     rows: int
     cols: int
     box_rows: int = 0
-    """Rows of a Sudoku box, for `position = "grid"` alone; 0 where the task has no boxes."""
+    """Rows of a Sudoku box, for `position = "grid"` and `mixer = "units"`; 0 where the task has no boxes."""
     box_cols: int = 0
     vocab: int
     """Tokens of the task, blank included."""
@@ -50,7 +50,7 @@ class ModelSpec:
     layers: int = 2
     heads: int = 4
     token_width: int = 0
-    """Inner width of the token-mixing SwiGLU (`mixer = "mlp"`)."""
+    """Inner width of the token-mixing SwiGLU (`mixer = "mlp"`), or of each kind of unit (`mixer = "units"`)."""
     ff_width: int = 256
     """Inner width of the per-token SwiGLU."""
     H_cycles: int = 1
@@ -82,8 +82,9 @@ class ModelSpec:
         if not 0.0 <= self.damping < 1.0:
             raise InputError(f"model damping must be in [0, 1), got damping={self.damping}")
         self._check_heads()
-        if self.mixer == "mlp" and self.token_width < 1:
-            raise InputError("an mlp mixer needs token_width, the inner width of the token-mixing SwiGLU")
+        self._check_units()
+        if self.mixer in ("mlp", "units") and self.token_width < 1:
+            raise InputError(f"mixer {self.mixer} needs token_width, the inner width of what mixes the tokens")
         if len(self.token_map) != self.vocab or not all(0 <= token < self.model_vocab for token in self.token_map):
             raise InputError(
                 f"model token_map must give one of the network's {self.model_vocab} tokens for each of the task's {self.vocab}, "
@@ -128,6 +129,18 @@ class ModelSpec:
         if self.position == "rope2d" and of_head % 4:
             raise InputError(f"rope2d needs hidden / heads to be a multiple of 4, got {of_head}")
 
+    def _check_units(self) -> None:
+        """Refuse what a network over cells and symbols has no place for."""
+        if self.mixer != "units":
+            return
+        if self.form != "compact" or self.position != "none" or self.prefix_tokens:
+            raise InputError(
+                "mixer units has the compact form, position none and no prefix tokens, "
+                f"got form={self.form}, position={self.position}, prefix_tokens={self.prefix_tokens}"
+            )
+        if self.vocab < 2 or self.model_vocab != self.vocab or self.token_map != tuple(range(self.vocab)):
+            raise InputError(f"mixer units reads the task's own tokens, got token_map {list(self.token_map)}")
+
     @property
     def cells(self) -> int:
         """S, cells of a puzzle."""
@@ -135,8 +148,13 @@ class ModelSpec:
 
     @property
     def tokens(self) -> int:
-        """T, tokens of the network: prefix and cells."""
-        return self.prefix_tokens + self.cells
+        """T, tokens of the network: prefix and cells, or every pair of a cell and a symbol (`mixer = "units"`)."""
+        return self.cells * self.symbols if self.mixer == "units" else self.prefix_tokens + self.cells
+
+    @property
+    def symbols(self) -> int:
+        """Tokens of the task that are not blank."""
+        return self.vocab - 1
 
     @property
     def latents(self) -> int:

@@ -61,7 +61,7 @@ class NetworkSettings(Config):
     """The free choices of `ModelSpec`; the rest follows from the task."""
 
     form: Literal["compact", "hierarchical"] = "compact"
-    mixer: Literal["attention", "mlp"] = "attention"
+    mixer: Literal["attention", "mlp", "units"] = "attention"
     position: Literal["none", "learned", "rope1d", "rope2d", "grid"] = "rope2d"
     hidden: int = 128
     layers: int = 2

@@ -27,6 +27,7 @@ PUBLISHED = ModelSpec(
     **BOARD, form="hierarchical", mixer="mlp", position="none", hidden=12, layers=1, heads=2, token_width=20, ff_width=16,
     H_cycles=2, L_cycles=2, prefix_tokens=3, noise=0.05,
 )  # fmt: skip
+UNITS = ModelSpec(**BOARD, mixer="units", position="none", hidden=12, layers=2, token_width=8, ff_width=16, noise=0.05)
 
 
 def network(spec: ModelSpec) -> EquilibriumReasoner:
@@ -59,6 +60,10 @@ class TestCompactForm(TorchContract):
 class TestPublishedForm(TorchContract):
     spec = PUBLISHED
     options = {"tile": 5}  # noqa: RUF012
+
+
+class TestUnits(TorchContract):
+    spec = UNITS
 
 
 class TestThreeLanes(TorchContract):

@@ -21,13 +21,15 @@ def drawn(**changes: object) -> EquilibriumReasoner:
 
 
 @pytest.mark.parametrize("changes", [{"layers": 3}, {"layers": 5, "ff_width": 40}, {"ff_width": 25}, {}])
-@pytest.mark.parametrize("kept", [{}, {"mixer": "mlp", "token_width": 20, "position": "none"}])
+@pytest.mark.parametrize(
+    "kept", [{}, *({"mixer": mixer, "token_width": 20, "position": "none"} for mixer in ("mlp", "units"))]
+)
 def test_a_grown_network_computes_what_the_small_one_does(changes: dict[str, int], kept: dict[str, object]) -> None:
     torch.manual_seed(3)
     small, network = drawn(**kept), drawn(**kept, **changes)
     grow_(network, small)
     question = torch.randint(0, 5, (4, 16), dtype=torch.uint8)
-    z = torch.randn(4, 1, 16, 16)
+    z = torch.randn(4, 1, small.spec.tokens, 16)
     with torch.no_grad():
         old, new = small.iterate(z, small.embed(question)), network.iterate(z, network.embed(question))
         torch.testing.assert_close(network.logits(new), small.logits(old))

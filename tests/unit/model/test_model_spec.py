@@ -17,8 +17,11 @@ PUBLISHED = dataclasses.replace(
     COMPACT, form="hierarchical", mixer="mlp", token_width=8, H_cycles=3, L_cycles=6, prefix_tokens=16
 )
 
+UNITS = {"mixer": "units", "token_width": 8, "position": "none", "model_vocab": 5, "token_map": (0, 1, 2, 3, 4)}
+"""Changes that make `COMPACT` a network over cells and symbols."""
 
-@pytest.mark.parametrize("spec", [COMPACT, PUBLISHED])
+
+@pytest.mark.parametrize("spec", [COMPACT, PUBLISHED, dataclasses.replace(COMPACT, **UNITS)])  # type: ignore[arg-type]
 def test_a_spec_survives_the_round_trip_through_json(spec: ModelSpec) -> None:
     assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
@@ -29,6 +32,7 @@ def test_layer_evaluations_are_those_of_the_published_networks() -> None:
     assert dataclasses.replace(COMPACT, L_cycles=3).nle_per_iteration == 6
     assert (PUBLISHED.latents, PUBLISHED.tokens, PUBLISHED.draws_per_iteration) == (2, 32, 21)
     assert (COMPACT.latents, COMPACT.tokens, COMPACT.draws_per_iteration) == (1, 16, 1)
+    assert dataclasses.replace(COMPACT, **UNITS).tokens == 16 * 4  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,12 @@ def test_layer_evaluations_are_those_of_the_published_networks() -> None:
         ({"hidden": 12, "heads": 2}, "rope2d needs hidden / heads to be a multiple of 4, got 6"),
         ({"hidden": 6, "heads": 2, "position": "rope1d"}, "rope1d needs hidden / heads to be even, got 3"),
         ({"mixer": "mlp"}, "needs token_width"),
+        ({**UNITS, "token_width": 0}, "needs token_width"),
+        ({**UNITS, "position": "rope2d"}, "mixer units has the compact form, position none"),
+        ({**UNITS, "form": "hierarchical"}, "mixer units has the compact form"),
+        ({**UNITS, "prefix_tokens": 1}, "no prefix tokens"),
+        ({**UNITS, "model_vocab": 6}, "reads the task's own tokens"),
+        ({**UNITS, "token_map": (1, 2, 3, 4, 0)}, "reads the task's own tokens"),
         ({"token_map": (0, 1, 2, 3)}, "token_map must give one"),
         ({"token_map": (0, 1, 2, 3, 6)}, "token_map must give one"),
         ({"token_map": (0, 1, 2, 3, -1)}, "token_map must give one"),

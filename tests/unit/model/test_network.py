@@ -19,6 +19,9 @@ COMPACT = ModelSpec(
 PUBLISHED = dataclasses.replace(
     COMPACT, form="hierarchical", mixer="mlp", position="none", token_width=12, H_cycles=2, L_cycles=2, prefix_tokens=3
 )
+UNITS = dataclasses.replace(
+    COMPACT, mixer="units", position="none", token_width=8, model_vocab=5, token_map=(0, 1, 2, 3, 4)
+)
 POSITIONS = ("none", "learned", "rope1d", "rope2d", "grid")
 
 
@@ -221,7 +224,7 @@ def test_weights_have_the_spread_that_was_asked_for() -> None:
     assert float(x.abs().max()) <= 0.6 / 0.8796
 
 
-@pytest.mark.parametrize("spec", [COMPACT, PUBLISHED, dataclasses.replace(COMPACT, position="grid")])
+@pytest.mark.parametrize("spec", [COMPACT, PUBLISHED, dataclasses.replace(COMPACT, position="grid"), UNITS])
 def test_half_precision_stays_near_single(spec: ModelSpec) -> None:
     model, (z, cells) = network(spec), state(spec)
     with torch.no_grad():
