@@ -91,6 +91,11 @@ class TuneConfig(Config):
     def _one_kind(self) -> TuneConfig:
         if (self.trace is None) == (self.dynamics is None):
             raise ValueError("a study needs either `trace` or `dynamics`; give one of them")
+        unused = sorted({"policies", "vary"} & self.model_fields_set)
+        if self.dynamics is not None and unused:
+            raise ValueError(
+                f"a study of the dynamics tries what `dynamics` bounds, not {' and '.join(unused)}; leave out {unused[0]}"
+            )
         unknown = [name for name in self.policies if name not in KINDS]
         if unknown or not self.policies:
             raise ValueError(

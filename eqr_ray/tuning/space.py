@@ -56,6 +56,11 @@ class Space:
                 f"vary: {', '.join(self.kinds)} has no {', '.join(unknown)}; choose from {', '.join(sorted(known))}"
             )
 
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """The kinds that have something to try: every trial of another would be the same."""
+        return tuple(kind for kind in self.kinds if self.dimensions(kind))
+
     def dimensions(self, kind: str) -> tuple[Dimension, ...]:
         """Return the parameters of a kind that are tried."""
         return tuple(axis for axis in self._all(kind) if not self.vary or axis.name in self.vary)
@@ -91,7 +96,7 @@ class Space:
 
     def suggest(self, trial: optuna.Trial) -> PolicySpec:
         """Return the policy of a trial."""
-        kind = trial.suggest_categorical("kind", list(self.kinds))
+        kind = trial.suggest_categorical("kind", list(self.tried))
         values: dict[str, Choice] = {}
         for axis in self.dimensions(kind):
             key = f"{kind}.{axis.name}"
@@ -105,7 +110,7 @@ class Space:
     def point(self, spec: PolicySpec) -> dict[str, Choice] | None:
         """Return where a policy lies in the space, its values cut to the bounds; None for a kind that is not tried."""
         policy = spec.build()
-        if policy.name not in self.kinds:
+        if policy.name not in self.tried:
             return None
         found: dict[str, Choice] = {"kind": policy.name}
         for axis in self.dimensions(policy.name):
@@ -127,5 +132,5 @@ class Space:
 
     def digest(self) -> str:
         """Return a short digest of every bound: trials of different spaces do not mix."""
-        text = json.dumps([[kind, [asdict(axis) for axis in self.dimensions(kind)]] for kind in self.kinds])
+        text = json.dumps([[kind, [asdict(axis) for axis in self.dimensions(kind)]] for kind in self.tried])
         return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -8,6 +8,7 @@ import pytest
 
 from eqr_ray.config.simulate import load_simulate_config
 from eqr_ray.config.tune import load_tune_config
+from eqr_ray.types import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TUNE, SIMULATE = sorted((CONFIGS / "tune").glob("*.yaml")), sorted((CONFIGS / "simulate").glob("*.yaml"))
@@ -17,6 +18,11 @@ TUNE, SIMULATE = sorted((CONFIGS / "tune").glob("*.yaml")), sorted((CONFIGS / "s
 def test_a_shipped_study_loads(path: Path) -> None:
     config = load_tune_config(path)
     assert (config.trace is None) != (config.dynamics is None)
+
+
+def test_a_study_of_the_dynamics_refuses_what_it_would_ignore() -> None:
+    with pytest.raises(InputError, match="not vary; leave out vary"):
+        load_tune_config(CONFIGS / "tune" / "dynamics.yaml", ["vary=[price]"])
 
 
 @pytest.mark.parametrize("path", SIMULATE, ids=lambda path: path.name)

@@ -65,3 +65,11 @@ def test_only_what_varies_is_tried_and_the_rest_keeps_its_defaults() -> None:
 def test_a_parameter_that_no_kind_has_is_refused() -> None:
     with pytest.raises(InputError, match="vary: posterior has no prize; choose from breadth, "):
         Space(("posterior",), 64, 16, ("price", "prize"))
+
+
+def test_a_kind_with_nothing_to_try_is_left_out() -> None:
+    space = Space(("posterior", "agreement"), 64, 16, ("price",))
+    assert space.tried == ("posterior",)
+    assert space.point(PolicySpec("agreement")) is None
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    assert {space.suggest(study.ask()).build().name for _ in range(5)} == {"posterior"}
