@@ -49,7 +49,8 @@ class Pool(Posterior):
         judged = self.judge(tallies)
         agreed = judged.agreed & ~fresh
         decided = np.select([agreed, judged.hopeless], [2, 3], default=0)
-        room = np.where(decided > 0, 0, self.budget.nfe - tallies.nfe)
+        # The last wishes are cut to what is left, so that a pool does not end with iterations that a whole round would exceed.
+        room = np.where(decided > 0, 0, np.minimum(self.budget.nfe - tallies.nfe, left))
         if fresh.any():
             room = np.where(fresh, np.minimum(room, self._first_look(fresh, left)), room)
         wished = self.grants(tallies, judged, decided, room)
@@ -95,7 +96,7 @@ class Pool(Posterior):
         taken = np.zeros(len(cost), np.bool_)
         order = np.argsort(-index, kind="stable")
         # Ties go to the lower puzzle number, because the sort is stable and rows and puzzles are in its order.
-        order = order[(cost[order] > 0) & (cost[order] <= left)]
+        order = order[cost[order] > 0]
         if len(order):
             limit = left if fresh.any() else max(int(self.haste * left), int(cost[order[0]]))
             taken[order[np.cumsum(cost[order]) <= limit]] = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 SHIPPED: dict[str, tuple[str, dict[str, int | float | str | None]]] = {
     "economy": ("posterior", {"depth": 128, "breadth": 8, "nfe": 256, "delta": 0.05, "price": 0.001, "first_depth": 8}),
-    "balanced": ("posterior", {"depth": 256, "breadth": 16, "nfe": 1024, "delta": 0.01, "price": 0.001}),
+    "balanced": ("posterior", {"depth": 256, "breadth": 64, "nfe": 4096, "delta": 0.01, "price": 0.001}),
     "max": (
         "posterior",
         {"depth": 256, "breadth": 128, "nfe": 16384, "delta": 0.0001, "least_votes": 3, "first_breadth": 4},

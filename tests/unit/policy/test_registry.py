@@ -18,7 +18,7 @@ def test_the_default_policy_is_adaptive_spending_at_a_price_and_capped() -> None
     assert policy == policy_from("balanced") == policy_from(PolicyConfig().name)
     assert isinstance(policy, Posterior)
     assert policy.price > 0
-    assert (policy.budget.depth, policy.budget.breadth, policy.budget.nfe) == (256, 16, 1024)
+    assert (policy.budget.depth, policy.budget.breadth, policy.budget.nfe) == (256, 64, 4096)
     assert policy_from("adaptive").budget.nfe == 1024
 
 
