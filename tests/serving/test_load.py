@@ -120,7 +120,7 @@ def test_serving_imports_neither_torch_nor_ray_before_it_must() -> None:
 def test_a_second_endpoint_with_other_models_stands_beside_the_first(
     listen: Callable[..., Endpoint], endpoint: Endpoint
 ) -> None:
-    other = listen(**{"limits.nfe": 2048, "limits.depth": 300, "limits.breadth": 20})
+    other = listen(**{"limits.nfe": 5000, "limits.depth": 300, "limits.breadth": 70})
     names = {policy["name"] for policy in other.client().models()["policies"]}
     assert "adaptive" in names
     assert names < {policy["name"] for policy in endpoint.client().models()["policies"]}, (
