@@ -143,6 +143,9 @@ class Shelf:
             policy = policy_from(own["name"], **budget, **own["params"])
         elif name in self.policy_names:
             policy = policy_from(name, depth, breadth, nfe)
+            if nfe is None and (depth is None) != (breadth is None) and policy.budget.nfe > self._limits.nfe:
+                # The caller named one factor of D x B, and the other is the policy's own: the product is not what was asked for.
+                policy = policy_from(name, depth, breadth, self._limits.nfe)
         else:
             raise InputError(
                 f"policy must be one of {', '.join(self.policy_names)}, got {name[:60]!r}; see GET /v1/models"

@@ -221,7 +221,7 @@ def test_a_broken_engine_answers_503_without_details_and_is_unhealthy(listen: Ca
     assert ask(there, "GET", "/healthz", None)[0] == 200
     assert ask(there, "GET", "/readyz", None)[0] == 200
     for _ in range(2):
-        status, headers, body = ask(there, body=json.dumps({"puzzle": EASY, "depth": 1024}).encode())
+        status, headers, body = ask(there, body=json.dumps({"puzzle": EASY, "depth": 4096}).encode())
         assert status == 503
         assert int(headers["retry-after"]) >= 1
         assert "secret" not in json.dumps(body)
