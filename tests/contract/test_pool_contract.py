@@ -121,6 +121,15 @@ def test_waves_of_whole_first_rounds_reach_more_than_a_short_one_for_all() -> No
     assert waves.accuracy > short.accuracy
 
 
+@pytest.mark.parametrize("mean", [14, 17, 20])
+def test_a_pool_with_work_left_spends_its_last_iterations(mean: int) -> None:
+    policy = policy_from("pool", depth=32, breadth=8, mean=mean, first_depth=16)
+    found = replay(policy, PLAYBACK)
+    whole = replay(policy_from("posterior", depth=32, breadth=8, first_depth=16), PLAYBACK)
+    assert whole.nfe.sum() > mean * len(TRACE), "something is left to do"
+    assert found.nfe.sum() == mean * len(TRACE)
+
+
 def test_cohorts_share_nothing() -> None:
     policy = policy_from("pool", depth=32, breadth=8, mean=20, cohort=50)
     whole = replay(policy, PLAYBACK)
