@@ -46,6 +46,7 @@ def test_layer_evaluations_are_those_of_the_published_networks() -> None:
         ({**UNITS, "position": "rope2d"}, "mixer units has the compact form, position none"),
         ({**UNITS, "form": "hierarchical"}, "mixer units has the compact form"),
         ({**UNITS, "prefix_tokens": 1}, "no prefix tokens"),
+        ({**UNITS, "vocab": 5000, "model_vocab": 5000, "token_map": tuple(range(5000))}, "at most 65536, got 79984"),
         ({**UNITS, "model_vocab": 6}, "reads the task's own tokens"),
         ({**UNITS, "token_map": (1, 2, 3, 4, 0)}, "reads the task's own tokens"),
         ({"token_map": (0, 1, 2, 3)}, "token_map must give one"),
