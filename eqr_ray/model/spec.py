@@ -139,7 +139,7 @@ class ModelSpec:
                 f"got form={self.form}, position={self.position}, prefix_tokens={self.prefix_tokens}"
             )
         if self.vocab < 2 or self.model_vocab != self.vocab or self.token_map != tuple(range(self.vocab)):
-            raise InputError(f"mixer units reads the task's own tokens, got token_map {str(list(self.token_map)):.60}")
+            raise InputError(f"mixer units reads the task's own tokens, got token_map {list(self.token_map)!s:.60}")
         if self.tokens > LARGEST:  # no weight depends on them, so a damaged file would be found by nothing else
             raise InputError(f"mixer units has a token for every cell and symbol, at most {LARGEST}, got {self.tokens}")
 
