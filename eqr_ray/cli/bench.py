@@ -55,6 +55,7 @@ for command in (train, replay, tune, simulate, serve, scale, chaos):
 @click.option(
     "--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Arithmetic of the network."
 )
+@click.option("--compile", "compiled", is_flag=True, help="Fuse the layers with torch.compile.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU lanes, one thread each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def engine(
@@ -64,6 +65,7 @@ def engine(
     repeats: int,
     device: str,
     dtype: str,
+    compiled: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -76,7 +78,7 @@ def engine(
 
     found, place = fetch(checkpoint), pick_device(device)
     for tile in tiles:
-        runner = EngineSpec(found, place, dtype, threads, tile)()
+        runner = EngineSpec(found, place, dtype, threads, tile, compiled=compiled)()
         lanes = threads if place == "cpu" else 1
         rates = []
         for repeat in range(repeats + 1):
@@ -87,6 +89,7 @@ def engine(
             "checkpoint": found.name,
             "device": place,
             "dtype": dtype,
+            "compiled": compiled,
             "threads": threads,
             "tile": tile,
             "depth": depth,
@@ -95,7 +98,7 @@ def engine(
             click.echo(json.dumps(facts | {"iterations_per_s": round(best, 1)}))
         else:
             click.echo(
-                f"{found.name}, {place}, {dtype}, {threads} thread(s), tile {tile:5}: {best:12,.1f} iterations/s"
+                f"{found.name}, {place}, {dtype}{', compiled' * compiled}, {threads} thread(s), tile {tile:5}: {best:12,.1f} iterations/s"
             )
 
 

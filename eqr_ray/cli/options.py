@@ -31,6 +31,9 @@ def search_options(command: F) -> F:
             click.option("--seed", type=int, metavar="S", help="Keys every random draw; 0 if left out."),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where the network runs."),
             click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Arithmetic of the network."),
+            click.option(
+                "--compile/--no-compile", default=None, help="Fuse the layers: faster, after half a minute's start."
+            ),
             click.option("--threads", type=int, metavar="N", help="CPU threads of an engine."),
         )
     ):

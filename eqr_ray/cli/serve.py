@@ -27,6 +27,7 @@ _CONFIG_KEYS = {"replicas": "scaling.min_replicas"}
 @click.option("--replicas", type=int, metavar="N", help="Replicas that are always there.")
 @click.option("--token-file", metavar="F", help="A file with one bearer token a line; EQR_SERVE_TOKENS adds to it.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where the networks run.")
+@click.option("--compile/--no-compile", default=None, help="Fuse the layers: faster, but a replica starts later.")
 @click.option("--threads", type=int, metavar="N", help="CPU threads of a replica.")
 @click.option(
     "--address",

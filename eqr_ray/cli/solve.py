@@ -36,6 +36,7 @@ def solve(
     seed: int | None,
     device: str | None,
     dtype: str | None,
+    compile: bool | None,
     threads: int | None,
 ) -> None:
     """Print the solved board(s) with confidence, iterations and trajectories.
@@ -62,6 +63,7 @@ def solve(
         seed=seed or 0,
         device=device or "auto",
         dtype=dtype or "float32",
+        compiled=bool(compile),
         threads=threads,
     )
     for answer in _answers(solver, puzzles, file, limit):

@@ -25,6 +25,7 @@ from eqr_ray.config.trace import load_trace_config
 @click.option("--threads", type=int, metavar="N", help="CPU threads of a recorder.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where the network runs.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Arithmetic of the network.")
+@click.option("--compile/--no-compile", default=None, help="Fuse the layers: faster, after half a minute's start.")
 @click.option(
     "--address", metavar="ADDRESS", help="local (default), auto, host:port, or none for this process without Ray."
 )

@@ -104,6 +104,11 @@ class EvaluateConfig(Config):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="the arithmetic; bfloat16 is faster on a GPU and moves accuracy a little"
     )
+    compile: bool = Field(
+        default=False,
+        description="true to fuse the network's layers with torch.compile: faster after half a minute's start; needs a C++ compiler on "
+        "every node",
+    )
     gpus_per_replica: Fraction = Field(
         default=1.0, description="the share of a GPU that a replica takes, in (0, 1]; unused on a CPU"
     )
@@ -145,7 +150,7 @@ class EvaluateConfig(Config):
 
 
 _POLICY_FILES = (".yaml", ".yml", ".json")
-_VERDICT_KEYS = ("puzzles", "task", "checkpoint", "policy", "seed", "dtype", "slots")
+_VERDICT_KEYS = ("puzzles", "task", "checkpoint", "policy", "seed", "dtype", "compile", "slots")
 """What a verdict can depend on; the rest says where, how long and how fast."""
 
 

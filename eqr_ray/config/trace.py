@@ -48,6 +48,7 @@ class TraceConfig(Config):
     threads: Count | None = Field(default=None, description="CPU threads of a recorder; left out, cores / replicas")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the network runs")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="the arithmetic of the network")
+    compile: bool = Field(default=False, description="true to fuse the network's layers with torch.compile")
     gpus_per_replica: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1)] = Field(
         default=1.0, description="the share of a GPU that a recorder takes, in (0, 1]; unused on a CPU"
     )

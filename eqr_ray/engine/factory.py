@@ -35,9 +35,14 @@ class EngineSpec:
     tile: int | None = None
     beta: float | None = None
     """Path noise; None: the checkpoint's own."""
+    compiled: bool = False
+    """Layers fused by torch.compile."""
 
     def __call__(self) -> TorchEngine:
         """Build the engine."""
         device = pick_device(self.device)
         model = build(self.checkpoint).model
-        return TorchEngine(model, device=device, dtype=self.dtype, tile=self.tile, threads=self.threads, beta=self.beta)
+        return TorchEngine(
+            model, device=device, dtype=self.dtype, tile=self.tile, threads=self.threads, beta=self.beta,
+            compiled=self.compiled,
+        )  # fmt: skip

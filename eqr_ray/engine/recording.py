@@ -152,4 +152,7 @@ class RecorderSpec:
         model = build(replace(recipe.checkpoint, spec=spec)).model
         beta = recipe.beta if changed.beta is None else changed.beta
         device = pick_device(recipe.device)
-        return Recorder(model, device=device, dtype=recipe.dtype, tile=recipe.tile, threads=recipe.threads, beta=beta)
+        return Recorder(
+            model, device=device, dtype=recipe.dtype, tile=recipe.tile, threads=recipe.threads, beta=beta,
+            compiled=recipe.compiled,
+        )  # fmt: skip

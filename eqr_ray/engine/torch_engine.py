@@ -1,6 +1,6 @@
 """The torch engine: brings the trajectories of a slice to their depths with a few lanes of fixed tiles.
 
-A report is a function of (weights, device type, dtype, tile, question, trajectory seed, halting rule, depth). How many
+A report is a function of (weights, device type, dtype, compiled or not, tile, question, trajectory seed, halting rule, depth). How many
 lanes there are, what else is in the slice, how a trajectory is cut into slices and whether it was parked or restarted
 in between make no difference; the contract suite in tests/contract says so.
 """
@@ -18,7 +18,7 @@ import torch
 from eqr_ray.engine.lane import Lane, Order, Report
 from eqr_ray.engine.rows import Pool
 from eqr_ray.model.network import EquilibriumReasoner
-from eqr_ray.types import U8, Slice, SliceResult, Trajectories
+from eqr_ray.types import U8, InputError, Slice, SliceResult, Trajectories
 
 CPU_TILE = 4
 """Rows that one CPU core iterates together: enough to fill its vector units, few enough to waste little on the last
@@ -29,6 +29,8 @@ SYNC_EVERY = 8
 """Iterations between two host synchronisations on an accelerator: each costs a launch gap, and rows that finish in
 between stand still.
 """
+VARIANTS = 64
+"""Compiled networks and tiles that one process may hold."""
 PARK_BYTES = 1 << 30
 """Memory for parked latents. A trajectory pushed out of it restarts from its seed: slower, never different."""
 
@@ -45,12 +47,13 @@ class TorchEngine:
 
     def __init__(self, model: EquilibriumReasoner, *, device: str = "cpu", dtype: str = "float32", tile: int | None = None,
                  threads: int = 1, beta: float | None = None, park_bytes: int = PARK_BYTES,
-                 sync_every: int | None = None) -> None:  # fmt: skip
+                 sync_every: int | None = None, compiled: bool = False) -> None:  # fmt: skip
         """Hold `model` on `device`.
 
         `beta` overrides the path noise of the checkpoint; `threads` counts CPU lanes; `sync_every` is how many
         iterations pass between two looks at which rows are done (default 1 on the CPU, 8 elsewhere, where a look stalls
-        the device).
+        the device). `compiled` fuses the layers with torch.compile before the first row comes; InputError where this
+        machine cannot.
         """
         self.device = torch.device(device)
         on_cpu = self.device.type == "cpu"
@@ -68,6 +71,21 @@ class TorchEngine:
         self.workers = ThreadPoolExecutor(lanes, "eqr-lane", initializer=torch.set_num_threads, initargs=(1,))
         self.lock = threading.Lock()
         self.cells: dict[int, U8] = {}
+        if compiled:
+            self._compile()
+
+    def _compile(self) -> None:
+        # Every network and tile of a process is a variant of the same code; beyond the limit torch would go on uncompiled.
+        torch._dynamo.config.recompile_limit = max(VARIANTS, torch._dynamo.config.recompile_limit)
+        self.model.block = torch.compile(self.model.block, dynamic=False)  # type: ignore[method-assign]
+        try:
+            # In a lane's thread, for what is compiled is compiled for the calling thread's number of cores.
+            self.workers.submit(self.lanes[0].warm_up).result()
+        except RuntimeError as error:
+            cause = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(
+                f"torch.compile does not work on this machine ({cause[0]}); install a C++ compiler or leave out --compile"
+            ) from error
 
     def reset(self) -> None:
         """Forget every puzzle and parked trajectory: what a new coordinator numbers from 0 again starts afresh."""

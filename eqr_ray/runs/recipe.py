@@ -51,7 +51,7 @@ def torch_recipe(config: EvaluateConfig, task: str, policy: Policy | None = None
     parameters = sum(weights.numel() for weights in build(files).model.parameters())
 
     def engine(device: str, threads: int) -> EngineSpec:
-        return EngineSpec(files, device, config.dtype, threads, config.slots)
+        return EngineSpec(files, device, config.dtype, threads, config.slots, compiled=config.compile)
 
     facts = CheckpointFacts(files.name, files.sha256, parameters)
     return Recipe(engine, facts, files.spec.nle_per_iteration, calibration_for(policy, files))

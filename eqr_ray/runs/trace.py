@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -123,7 +123,13 @@ def _record(
         ledger.flush()
         waiting.clear()
 
-    n_done, done = len(finished), _work(config, recipe, pieces)
+    replicas = 1
+
+    def began(n: int) -> None:
+        nonlocal replicas
+        replicas = n
+
+    n_done, done = len(finished), _work(config, recipe, pieces, began)
     try:
         for piece in done:
             if piece.value is None:
@@ -136,9 +142,7 @@ def _record(
             n_done += len(piece.value)
             now = time.monotonic()
             charged = n_done * config.depth * config.breadth
-            progress.show(
-                Standing(n_done, len(finished), len(records), now - started, None, charged, config.replicas or 1)
-            )
+            progress.show(Standing(n_done, len(finished), len(records), now - started, None, charged, replicas))
             if len(waiting) >= FLUSH_ROWS or now - flushed > FLUSH_S:
                 flush()
                 flushed = now
@@ -181,10 +185,11 @@ def _recipe(config: TraceConfig, task: str) -> tuple[TraceFacts, PieceRecorder]:
     build(files)
     dynamics = Dynamics(config.beta, config.init_std, config.damping)
     threads = config.threads or 1
-    spec = RecorderSpec(EngineSpec(files, config.device, config.dtype, threads, config.slots), dynamics)
+    engine = EngineSpec(files, config.device, config.dtype, threads, config.slots, compiled=config.compile)
+    spec = RecorderSpec(engine, dynamics)
     facts = TraceFacts(
         task, config.seed, config.depth, config.breadth, files.name, files.sha256, config.dtype, dynamics.beta,
-        dynamics.init_std, dynamics.damping, config.slots,
+        dynamics.init_std, dynamics.damping, config.slots, config.compile,
     )  # fmt: skip
     return facts, PieceRecorder(spec, config.depth, config.breadth, config.seed)
 
@@ -234,7 +239,7 @@ def _pieces(records: list[Record], size: int) -> Iterator[Piece]:
 
 
 def _work(
-    config: TraceConfig, recipe: PieceRecorder, pieces: Iterator[Piece]
+    config: TraceConfig, recipe: PieceRecorder, pieces: Iterator[Piece], began: Callable[[int], None]
 ) -> Generator[Done[Piece, Recorded], None, None]:
     from dataclasses import replace
 
@@ -253,5 +258,6 @@ def _work(
         device = "cuda" if cuda else "cpu" if config.device == "auto" else config.device
         engine = replace(recipe.spec.engine, device=device, threads=share.threads)
         recipe = replace(recipe, spec=replace(recipe.spec, engine=engine))
-        crew = Crew(recipe, share, config.replicas or max(1, capacity(nodes, share)))
-        yield from crew.work(pieces)
+        n = config.replicas or max(1, capacity(nodes, share))
+        began(n)
+        yield from Crew(recipe, share, n).work(pieces)

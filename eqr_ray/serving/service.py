@@ -84,7 +84,7 @@ class Service:
         """Lend engines to other replicas of the endpoint, and borrow theirs."""
         config = self.config
         labels = {
-            name: f"{name}@{model.sha256}/{config.device}/{config.dtype}/{__version__}"
+            name: f"{name}@{model.sha256}/{config.device}/{config.dtype}/{config.compile}/{__version__}"
             for name, model in self.shelf.models.items()
         }
         self.neighbours = Neighbours(market, self.drive, labels, config.leg)

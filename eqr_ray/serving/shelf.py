@@ -66,7 +66,9 @@ def torch_stock(config: ServeConfig) -> list[Stock]:
         parameters = build(files).model.n_parameters
         layers = files.spec.nle_per_iteration
         model = Model(name, files.spec.task, files.sha256, parameters, layers, calibration_of(files))
-        spec = EngineSpec(files, pick_device(config.device), config.dtype, threads_of(config), config.slots)
+        spec = EngineSpec(
+            files, pick_device(config.device), config.dtype, threads_of(config), config.slots, compiled=config.compile
+        )
         stock.append(Stock(model, partial(_motor, spec)))
     return stock
 

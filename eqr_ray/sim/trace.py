@@ -69,6 +69,7 @@ class TraceFacts:
     init_std: float | None = None
     damping: float | None = None
     tile: int | None = None
+    compiled: bool = False
 
     def to_json(self) -> str:
         """Return the manifest."""

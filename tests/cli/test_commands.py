@@ -56,6 +56,21 @@ def test_solve_keeps_the_budget_it_is_given(run: Callable[..., Result], demo: li
     assert (answer["depth"], answer["breadth"], answer["nfe"]) == (3, 2, 6)
 
 
+def test_a_machine_without_a_compiler_is_told_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    process: Callable[..., subprocess.CompletedProcess[str]],
+    demo: list[dict[str, str]],
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
+    got = process("solve", demo[0]["question"], "--compile")
+    assert got.returncode == 2
+    assert got.stdout == ""
+    assert got.stderr.count("\n") == 1
+    assert "install a C++ compiler or leave out --compile" in got.stderr
+
+
 def test_solve_says_when_the_answer_breaks_the_rules(run: Callable[..., Result], demo: list[dict[str, str]]) -> None:
     hardest = demo[-1]["question"]
     got = run("solve", "--policy", "fixed", "--depth", "1", "--breadth", "1", hardest)

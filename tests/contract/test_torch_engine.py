@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
+import torch._dynamo.utils
 from engine_contract import EngineContract, facts
 
 from eqr_ray.engine.torch_engine import TorchEngine
@@ -64,6 +67,27 @@ class TestPublishedForm(TorchContract):
 
 class TestUnits(TorchContract):
     spec = UNITS
+
+
+@lru_cache(maxsize=1)
+def compiled_network() -> EquilibriumReasoner:
+    """Return the network of an engine that compiled it; the engines of a test class share it, for compiling takes seconds."""
+    return TorchEngine(network(UNITS), tile=4, compiled=True).model
+
+
+class TestCompiled(TorchContract):
+    spec = UNITS
+
+    def make_engine(self) -> TorchEngine:
+        return TorchEngine(compiled_network(), tile=4, threads=2)
+
+    def test_signals_are_those_of_the_engine_as_it_is_written_up_to_rounding(self) -> None:
+        fused = self.make_engine().run(self.orders(self.rows(), self.depth)).trajectories
+        plain = TorchEngine(network(UNITS), tile=4).run(self.orders(self.rows(), self.depth)).trajectories
+        assert fused.depth.tolist() == plain.depth.tolist()
+        np.testing.assert_allclose(fused.residual, plain.residual, rtol=1e-3)
+        np.testing.assert_allclose(fused.q_halt, plain.q_halt, rtol=1e-2, atol=1e-3)
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
 
 class TestThreeLanes(TorchContract):

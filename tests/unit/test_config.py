@@ -86,6 +86,7 @@ def test_the_verdicts_do_not_depend_on_where_and_how_fast_a_run_goes() -> None:
         ("policy.depth=3", "policy.depth: None -> 3"),
         ("checkpoint=mine", "checkpoint: None -> 'mine'"),
         ("dtype=bfloat16", "dtype: 'float32' -> 'bfloat16'"),
+        ("compile=true", "compile: False -> True"),
     ],
 )
 def test_the_first_difference_that_matters_is_named(change: str, words: str) -> None:
