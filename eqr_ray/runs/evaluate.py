@@ -141,8 +141,8 @@ class _Run:
         self._left = found.n_left(folder.finished)
         self._total = None if self._left is None else self._done_before + self._left
         self._cut_off = False
-        self._run_id = secrets.token_hex(4)
-        """Tells this session's actors and metrics from those of others on the same cluster."""
+        self._session_id = f"{folder.manifest.run_id}-{secrets.token_hex(2)}"
+        """Tells the actors and metrics of this session of the run from all others on the cluster."""
         self._session = Session(checkpoint_sha256=recipe.checkpoint.sha256 if recipe.checkpoint else "")
         self._progress = Progress(self._total, self._done_before, quiet)
         self._replica_s, self._seen_at = 0.0, 0.0
@@ -244,7 +244,7 @@ class _Run:
         def held() -> int:
             return config.replicas or max(1, capacity(cluster.nodes(), share))
 
-        upkeep = Upkeep(self._run_id, config.scaling, share, held, self._outlook)
+        upkeep = Upkeep(self._session_id, config.scaling, share, held, self._outlook)
         rows = GPU_ROWS if device == "cuda" else CPU_ROWS
         patience = Patience(
             in_flight=config.slices_in_flight,
@@ -258,7 +258,7 @@ class _Run:
             desired=upkeep.desired,
             draining=cluster.draining,
             living=cluster.living,
-            run=self._run_id,
+            run=self._session_id,
             patience=patience,
             least_rows=min(batch_rows(device, share.threads, config.slots), rows),
             most_rows=rows,
