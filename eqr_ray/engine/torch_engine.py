@@ -92,6 +92,10 @@ class TorchEngine:
         self.cells.clear()
         self.pool.clear()
 
+    def _left(self, order: Order) -> int:
+        """Return the iterations that an order may take at most."""
+        return order.until - (self.pool.depth_of(order.puzzle, order.index) or 0)
+
     def run(self, orders: Slice) -> SliceResult:
         """Bring every trajectory of the slice to its depth or to its halt and report it.
 
@@ -116,10 +120,12 @@ class TorchEngine:
             orders.halt.tolist(),
             strict=True,
         )
-        waiting = deque(
+        rows = [
             Order(row, puzzle, index, seed, until, orders.halts[halt], self.cells[puzzle])
             for row, (puzzle, index, seed, until, halt) in enumerate(columns)
-        )
+        ]
+        # The longest first: what enters last decides for how long slots stand empty.
+        waiting = deque(sorted(rows, key=self._left, reverse=True))
         report = Report.blank(len(orders), self.model.spec.cells)
         for done in [self.workers.submit(lane.run, waiting, self.pool, report, self.lock) for lane in self.lanes]:
             done.result()

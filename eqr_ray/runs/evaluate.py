@@ -46,7 +46,7 @@ SURVEY_ROWS = 100_000
 COUNTED_ROWS = 50 * SURVEY_ROWS
 """Puzzles that are counted before a run that scales with what is left; of more it is only known that they are many."""
 CPU_ROWS, GPU_ROWS = 256, 8192
-"""Most rows of a slice: enough for half a second of a small network's work on either."""
+"""Most rows of a slice: enough to hide a message behind the work of a small network on either."""
 LEAST_OPEN, MOST_OPEN = 1024, 65_536
 """Bounds on the puzzles open at once: enough to fill every replica twice, no more than fit into the driver's memory."""
 
