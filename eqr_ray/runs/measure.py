@@ -8,7 +8,7 @@ weights are refused; what the card said otherwise stays.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -104,7 +104,10 @@ def measure(trace: Trace, puzzles: str, checkpoint: str | None = None) -> Measur
 
 
 def measure_checkpoint(traces: Sequence[str], puzzles: str, into: str | None = None) -> list[Measured]:
-    """Measure traces of one checkpoint; `into`, a checkpoint folder, gets them as `measured_on_traces` in its card."""
+    """Measure traces of one checkpoint; `into`, a checkpoint folder, gets them as `measured_on_traces` in its card.
+
+    What the card says of the same weights on other puzzles, or to another depth or breadth, stays.
+    """
     found = [measure(read_trace(uri), puzzles, into) for uri in traces]
     if into is None:
         return found
@@ -115,9 +118,21 @@ def measure_checkpoint(traces: Sequence[str], puzzles: str, into: str | None = N
                 f"{uri} was recorded with other weights (sha256 {measured.checkpoint_sha256[:12]}) than {into} holds "
                 f"({files.sha256[:12]}); record it again"
             )
-    card = {**files.card, "measured_on_traces": [asdict(measured) for measured in found]}
+    entries = [asdict(measured) for measured in found]
+    same = {_what(entry) for entry in entries}
+    before = files.card.get("measured_on_traces")
+    kept = [
+        entry
+        for entry in (before if isinstance(before, list) else [])
+        if isinstance(entry, dict) and entry.get("checkpoint_sha256") == files.sha256 and _what(entry) not in same
+    ]
+    card = {**files.card, "measured_on_traces": kept + entries}
     write_text(Path(into) / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     return found
+
+
+def _what(entry: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(str(entry.get(name)) for name in ("puzzles", "n", "seed", "depth", "breadth"))
 
 
 def as_markdown(measured: Measured) -> str:

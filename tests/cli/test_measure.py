@@ -60,8 +60,11 @@ def test_the_card_gets_the_figures_and_keeps_the_rest(trace: str, tmp_path: Path
     before = json.loads((folder / "card.json").read_text())
     measure_checkpoint([trace], "the demo set", str(folder))
     after = json.loads((folder / "card.json").read_text())
-    assert after["measured_on_traces"][0]["puzzles"] == "the demo set"
-    assert after["measured_on_traces"][0]["n"] == LIMIT
+    assert after["measured_on_traces"][:-1] == before["measured_on_traces"]
+    assert after["measured_on_traces"][-1]["puzzles"] == "the demo set"
+    assert after["measured_on_traces"][-1]["n"] == LIMIT
+    measure_checkpoint([trace], "the demo set", str(folder))
+    assert json.loads((folder / "card.json").read_text()) == after
     assert {key: after[key] for key in after if key != "measured_on_traces"} == {
         key: before[key] for key in before if key != "measured_on_traces"
     }
