@@ -88,7 +88,8 @@ class ServeConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where the networks run")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="the arithmetic of the networks")
     compile: bool = Field(
-        default=False, description="true to fuse the networks' layers with torch.compile: faster, but a replica starts later"
+        default=False,
+        description="true to fuse the networks' layers with torch.compile: faster, but a replica starts later",
     )
     threads: Count | None = Field(default=None, description="CPU threads of a replica; left out, cores / min_replicas")
     gpus_per_replica: Fraction = Field(

@@ -54,7 +54,9 @@ def exported(one_node: None, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     given = {"puzzles": str(folder / "puzzles.csv"), "out": str(folder / "out"), "replicas": 2, "policy.depth": 32}
     run_evaluation(load_config(None, (), given), Recipe(lambda device, threads: Simulated(0.01)), quiet=True)
     (own,) = runs() - before
-    assert own.startswith(json.loads((folder / "out" / "manifest.json").read_text())["run_id"] + "-"), "as status names it"
+    assert own.startswith(json.loads((folder / "out" / "manifest.json").read_text())["run_id"] + "-"), (
+        "as status names it"
+    )
     ends = time.monotonic() + 90
     while True:
         found = scrape(own)
