@@ -50,6 +50,7 @@ class Playback:
         self._code = trace.code.reshape(n_rows, -1)
         self._recorded = trace.depth.reshape(-1)
         self._diverged = trace.diverged.reshape(-1)
+        self._any_diverged = bool(self._diverged.any())
         sizes = np.array([len(own) for own in trace.keys], np.int64)
         self._first_key = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         self._keys = np.concatenate(trace.keys) if trace.keys else np.zeros(0, np.uint64)
@@ -70,10 +71,12 @@ class Playback:
             raise ValueError(f"the trace was recorded to depth {self.depth}, got an order to depth {int(until.max())}")
         at = self.halts(rule)[rows]
         halted = (at > 0) & (at <= until)
-        broken = self._diverged[rows] & (self._recorded[rows] <= until) & ~halted
         settled = Status.Q_HALTED if rule.residual_below == math.inf else Status.CONVERGED
-        depth = np.where(halted, at, np.where(broken, self._recorded[rows], until)).astype(np.int32)
-        status = np.where(halted, settled, np.where(broken, Status.DIVERGED, Status.RUNNING)).astype(np.uint8)
+        depth = np.where(halted, at, until).astype(np.int32, copy=False)
+        status = np.where(halted, np.uint8(settled), np.uint8(Status.RUNNING))
+        if self._any_diverged:
+            broken = self._diverged[rows] & (self._recorded[rows] <= until) & ~halted
+            depth[broken], status[broken] = self._recorded[rows[broken]], Status.DIVERGED
         return depth, status
 
     def observe(self, rows: I64, depth: I32) -> tuple[F32, F32, F32, U64]:
