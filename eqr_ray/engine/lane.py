@@ -94,10 +94,9 @@ class Lane:
     def warm_up(self) -> None:
         """Iterate the empty slots: kernels and what is compiled are ready when the first row comes."""
         with torch.inference_mode():
-            for _ in range(
-                2
-            ):  # the latents come out of the first iteration as another kind of tensor than they went in
-                self._iterate()
+            # Twice, for the latents come out of the first iteration as another kind of tensor than they went in.
+            self._iterate()
+            self._iterate()
 
     def run(self, waiting: deque[Order], pool: Pool, report: Report, lock: AbstractContextManager[object]) -> None:
         """Work until no order waits and every slot is empty; `lock` guards queue, pool and report among lanes."""

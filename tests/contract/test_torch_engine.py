@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
 
 import numpy as np
+import pytest
 import torch
 import torch._dynamo.utils
 from engine_contract import EngineContract, facts
@@ -75,6 +77,7 @@ def compiled_network() -> EquilibriumReasoner:
     return TorchEngine(network(UNITS), tile=4, compiled=True).model
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 class TestCompiled(TorchContract):
     spec = UNITS
 
