@@ -81,7 +81,7 @@ class TorchEngine:
         try:
             # In a lane's thread, for what is compiled is compiled for the calling thread's number of cores.
             self.workers.submit(self.lanes[0].warm_up).result()
-        except RuntimeError as error:
+        except torch._dynamo.exc.TorchDynamoException as error:
             cause = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
                 f"torch.compile does not work on this machine ({cause[0]}); install a C++ compiler or leave out --compile"
